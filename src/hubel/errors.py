@@ -1,0 +1,20 @@
+"""What went wrong, told to the person who can mend it."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class UserError(Exception):
+    """Something that the user can mend: a path, an option, a file. The command line exits with status 2.
+
+    The message says what was expected, what came and what to do; it is shown without a traceback.
+    """
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """A hint for a mistyped name: `, did you mean 'adamw'?`, or the known names where none is close."""
+    known = sorted(known)
+    close = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
+    if close:
+        return f"; did you mean '{close[0]}'?"
+    return f"; known: {', '.join(known)}" if known else ""

@@ -1,0 +1,126 @@
+"""The Task protocol: what is asked of a network. Its head, its loss, what its outputs mean, how they are scored.
+
+A task owns no trainable weights and no loop. The trainer calls `loss` on batches of the training part and
+`predict` on the others; it never looks inside either. A simple task overrides `head`, `loss`, `predict`,
+`scores`, `metric` and `describe`; the rest has defaults.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from torch import Tensor, nn
+
+from hubel.types import Batch, Predictions, Term
+
+if TYPE_CHECKING:
+    from hubel.data.dataset import Dataset
+
+
+@dataclass(frozen=True)
+class Objective:
+    """The metric that decides which weights are best, and in which direction."""
+
+    metric: str  # a name in the metric's compute(): "accuracy"
+    higher_is_better: bool = True
+
+    def better(self, new: float, old: float | None) -> bool:
+        """Is `new` an improvement? NaN never is; anything finite beats None."""
+        if new != new:
+            return False
+        return old is None or (new > old if self.higher_is_better else new < old)
+
+
+class Metric(Protocol):
+    """Streams over batches: update as often as needed, then compute."""
+
+    def update(self, predictions: Any, targets: Any, weights: Tensor | None = None) -> None: ...
+
+    def compute(self) -> dict[str, float]: ...
+
+
+@dataclass(frozen=True)
+class Player:
+    """One optimiser of several, in turn (a GAN has two): which parameters it moves, by which loss."""
+
+    name: str
+    parameters: Callable[[nn.Module], Iterator[nn.Parameter]]
+    loss: Callable[[nn.Module, Batch], dict[str, Term]]
+
+
+class Task:
+    """The base of every task; see the module's docstring. Subclasses are frozen dataclasses."""
+
+    name: str = "task"  # the name in names.py, saved with the run
+    target: str = "label"  # the column of the dataset's annotations that the task needs
+    primary: Objective = Objective("loss", higher_is_better=False)
+
+    def accepts(self, dataset: Dataset) -> None:
+        """Raise UserError where the dataset lacks what this task needs, saying what is missing."""
+
+    def targets(self, dataset: Dataset, index: np.ndarray) -> Any:
+        """The targets of the examples `index` (n,), as the tensors that `Batch.targets` carries."""
+        return dataset.take(self.target, index)
+
+    @property
+    def width(self) -> int:
+        """How many numbers per image the default head gives: K classes, 1, D numbers …"""
+        raise NotImplementedError
+
+    def head(self, network: Any) -> nn.Module:
+        """The layer(s) that this task puts on the network's maps: outputs = head(network.maps(images))."""
+        return network.default_head(self.width)
+
+    def loss(self, network: nn.Module, batch: Batch) -> dict[str, Term]:
+        """Named terms of the loss; takes the network, not its outputs, so a task may run it in several passes."""
+        raise NotImplementedError
+
+    def predict(self, network: nn.Module, batch: Batch, outputs: Any = None) -> Predictions:
+        """What the outputs mean; `outputs` where they are at hand already."""
+        raise NotImplementedError
+
+    def scores(self, predictions: Any, targets: Any) -> Tensor:
+        """(B,) how wrong each example is, larger is worse: galleries and diagnosis sort by it."""
+        raise NotImplementedError
+
+    def metric(self) -> Metric:
+        """A fresh metric; its compute() contains `primary.metric`."""
+        raise NotImplementedError
+
+    def describe(self, predictions: Any, row: int) -> dict[str, Any]:
+        """One prediction in words, JSON-ready: {"prediction": "cat", "confidence": 0.93, …}."""
+        raise NotImplementedError
+
+    def truth(self, targets: Any, row: int) -> str:
+        """The target of one example in words, for galleries."""
+        raise NotImplementedError
+
+    def draw(self, image: np.ndarray, prediction: Any, target: Any = None) -> np.ndarray:
+        """The image (H, W, C) uint8 with the prediction drawn on it; labels alone leave it as it is."""
+        return image
+
+    # What a simple task never mentions ------------------------------------------------------------------
+
+    def players(self) -> Sequence[Player]:
+        """Several optimisers in turn; empty means one optimiser over everything, by `loss`."""
+        return ()
+
+    def order(self, dataset: Dataset, index: np.ndarray, epoch: int, seed: int) -> np.ndarray | None:
+        """An own order of the epoch (P identities by K images), or None for the shuffled partition."""
+        return None
+
+    def helpers(self) -> Mapping[str, nn.Module]:
+        """Frozen networks (a style network): moved to the device, never optimised nor saved."""
+        return {}
+
+    def prepare(self, network: nn.Module, dataset: Dataset, index: np.ndarray) -> None:
+        """Once before training, with the training part: set the last bias to the prior, for example."""
+
+    def settings(self) -> dict[str, Any]:
+        """What rebuilds this task, JSON-ready; {"name": …, **constructor arguments}."""
+        from dataclasses import asdict, is_dataclass
+
+        return {"name": self.name, **(asdict(self) if is_dataclass(self) and not isinstance(self, type) else {})}

@@ -1,0 +1,128 @@
+"""The values that travel between the parts: batches, terms of a loss, predictions.
+
+Shapes: B images, C channels, H rows, W columns, K classes, D numbers. Pixels are counted from the top left
+corner; the centre of the first pixel is (0.5, 0.5).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any, Self
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+def map_tensors(value: Any, function) -> Any:
+    """Apply `function` to every tensor in nested dicts, tuples and dataclasses; everything else stays."""
+    if isinstance(value, Tensor):
+        return function(value)
+    if isinstance(value, Mapping):
+        return {key: map_tensors(part, function) for key, part in value.items()}
+    if isinstance(value, tuple):
+        return tuple(map_tensors(part, function) for part in value)
+    if hasattr(value, "__dataclass_fields__"):
+        return replace(value, **{f.name: map_tensors(getattr(value, f.name), function) for f in fields(value)})
+    return value
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What the network and the task see of B examples."""
+
+    images: Tensor  # (B, C, H, W) float32, normalised, on the device
+    targets: Any  # what the task asked for: (B,) or (B, K) or (B, D); {name: …} for a Joint task
+    index: Tensor  # (B,) int64: the example's position in the dataset
+    weights: Tensor  # (B,) float32: how much each example counts; 0 for a file that could not be read
+    sizes: Tensor  # (B, 2) int64: height and width of the source image
+    matrices: Tensor  # (B, 3, 3) float32: source pixels -> pixels of `images`
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def to(self, device: torch.device | str) -> Self:
+        return map_tensors(self, lambda tensor: tensor.to(device, non_blocking=True))
+
+    def part(self, start: int, stop: int) -> Self:
+        """Examples start … stop − 1, for micro-batches. Packed targets bring their own `part`."""
+        return replace(self, **{f.name: _part(getattr(self, f.name), start, stop) for f in fields(self)})
+
+
+def _part(value: Any, start: int, stop: int) -> Any:
+    if hasattr(value, "part"):
+        return value.part(start, stop)
+    if isinstance(value, Mapping):
+        return {key: _part(item, start, stop) for key, item in value.items()}
+    return value[start:stop]
+
+
+@dataclass(frozen=True)
+class Term:
+    """One named part of a loss, as a sum and the number it will be divided by: loss = weight · sum / count.
+
+    Counts are added over micro-batches and processes before the division, so that ragged targets and ignored
+    pixels give the same gradient however a batch is cut. A term whose count is zero contributes zero.
+    """
+
+    sum: Tensor  # () float32, carries the gradient
+    count: Tensor | float  # () how many examples, pixels or boxes were summed (their weights, where weighted)
+    weight: float = 1.0
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Base of every task's predictions: a frozen dataclass whose tensor fields all start with B."""
+
+    def __len__(self) -> int:
+        return len(getattr(self, fields(self)[0].name))
+
+    def cpu(self) -> Self:
+        return map_tensors(self, lambda tensor: tensor.detach().cpu())
+
+    def take(self, rows: Tensor | slice) -> Self:
+        return map_tensors(self, lambda tensor: tensor[rows])
+
+    @classmethod
+    def cat(cls, parts: Sequence[Self]) -> Self:
+        """The predictions of several batches as one."""
+        return _cat(list(parts))
+
+    @classmethod
+    def mean(cls, views: Sequence[Self]) -> Self:
+        """The average over several views (mirrored, cropped) or networks of the same images."""
+        return _combine(list(views), lambda tensors: torch.stack(tensors).mean(0))
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Flat numpy arrays by name, for `predictions/<split>.npz`."""
+        return _arrays(self, "")
+
+
+def _combine(values: list[Any], function) -> Any:
+    first = values[0]
+    if isinstance(first, Tensor):
+        return function(values)
+    if isinstance(first, Mapping):
+        return {key: _combine([value[key] for value in values], function) for key in first}
+    if hasattr(first, "__dataclass_fields__"):
+        names = [f.name for f in fields(first)]
+        return replace(first, **{n: _combine([getattr(value, n) for value in values], function) for n in names})
+    return first
+
+
+def _cat(values: list[Any]) -> Any:
+    return _combine(values, torch.cat)
+
+
+def _arrays(value: Any, name: str) -> dict[str, np.ndarray]:
+    if isinstance(value, Tensor):
+        return {name: value.detach().cpu().numpy()}
+    if hasattr(value, "__dataclass_fields__"):
+        value = {f.name: getattr(value, f.name) for f in fields(value)}
+    if not isinstance(value, Mapping):
+        return {}
+    parts: dict[str, np.ndarray] = {}
+    for key, item in value.items():
+        parts |= _arrays(item, f"{name}.{key}" if name else key)
+    return parts
