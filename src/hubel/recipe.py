@@ -63,12 +63,8 @@ class RegularizeOptions:
     clip_norm: float | None = option(None, "largest norm of the whole gradient")
     clip_value: float | None = option(None, "largest absolute value in the gradient")
     max_norm: float | None = option(None, "largest norm of each unit's weights")
-    ema: float | None = option(
-        None, "decay of the running average of the weights, in [0, 1); 0 switches it off"
-    )
-    patience: int | None = option(
-        None, "stop after so many epochs without a better dev score; best weights return"
-    )
+    ema: float | None = option(None, "decay of the running average of the weights, in [0, 1); 0 switches it off")
+    patience: int | None = option(None, "stop after so many epochs without a better dev score; best weights return")
 
 
 @dataclass(frozen=True)
@@ -105,13 +101,9 @@ class Recipe:
     epochs: int | None = option(None, "passes over the training part, >= 1")
     batch_size: int | None = option(None, "images per step, >= 1; 0 for the whole training part")
     micro_batch: int | None = option(None, "images per pass; a step adds several passes up")
-    sampling: str = option(
-        "shuffle", "a shuffled partition, or drawn with replacement", ("shuffle", "replacement")
-    )
+    sampling: str = option("shuffle", "a shuffled partition, or drawn with replacement", ("shuffle", "replacement"))
     size: int | None = option(None, "side of the square that the network sees, in pixels")
-    resize: str | None = option(
-        None, "how an image of another shape gets there", ("crop", "letterbox", "stretch")
-    )
+    resize: str | None = option(None, "how an image of another shape gets there", ("crop", "letterbox", "stretch"))
     init: str | None = option(None, "how the weights start", INITIALISERS)
     balance: str = option(
         "none", "against imbalance: weigh classes, or draw rare ones more often", ("none", "loss", "sampler")

@@ -33,9 +33,7 @@ class Trainee(nn.Module):
 
 def value(term: Term, count: Tensor | float | None = None) -> Tensor:
     """weight * sum / count, and zero where nothing was counted."""
-    count = torch.as_tensor(
-        term.count if count is None else count, dtype=torch.float32, device=term.sum.device
-    )
+    count = torch.as_tensor(term.count if count is None else count, dtype=torch.float32, device=term.sum.device)
     return term.weight * term.sum / torch.where(count > 0, count, torch.ones_like(count))
 
 
@@ -57,9 +55,7 @@ def gradients(
     return _accumulated(trainee, parts, autocast)
 
 
-def _whole(
-    trainee: nn.Module, batch: Batch, autocast: Callable[[], AbstractContextManager]
-) -> dict[str, Tensor]:
+def _whole(trainee: nn.Module, batch: Batch, autocast: Callable[[], AbstractContextManager]) -> dict[str, Tensor]:
     with autocast():
         terms = trainee(batch)
     counts = _total({name: _tensor(term.count, term.sum) for name, term in terms.items()})
@@ -112,9 +108,10 @@ def _combine(
     for i, parameter in enumerate(parameters):
         total = None
         for name, grads in collected.items():
-            if grads[i] is None:
+            grad = grads[i]
+            if grad is None:
                 continue
-            scaled = value(Term(grads[i], counts[name], weights[name])).to(parameter.dtype)
+            scaled = value(Term(grad, counts[name], weights[name]))
             total = scaled if total is None else total + scaled
         if world_size() > 1:
             total = torch.zeros_like(parameter) if total is None else total
@@ -123,9 +120,7 @@ def _combine(
 
 
 def _tensor(count: Tensor | float, like: Tensor) -> Tensor:
-    return torch.as_tensor(count, dtype=torch.float64 if like.device.type == "cpu" else torch.float32).to(
-        like.device
-    )
+    return torch.as_tensor(count, dtype=torch.float64 if like.device.type == "cpu" else torch.float32).to(like.device)
 
 
 def world_size() -> int:
