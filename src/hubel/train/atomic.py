@@ -1,0 +1,79 @@
+"""Files that are there whole or not at all: temporary name, fsync, rename, fsync of the directory."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+from pathlib import Path
+
+from hubel.errors import UserError
+
+PREFIX = ".hubel-"  # temporaries: .hubel-<pid>-<name>.tmp, in the same directory as their target
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write `data` to `path`. A reader, or a process started after a crash, sees the old file or the new one.
+
+    Raises UserError where there is no room or no permission.
+    """
+    temporary = path.with_name(f"{PREFIX}{os.getpid()}-{path.name}.tmp")
+    try:
+        with open(temporary, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+        sync_directory(path.parent)
+    except OSError as fault:
+        temporary.unlink(missing_ok=True)
+        raise explain(fault, path, len(data)) from fault
+
+
+def sync_directory(folder: Path) -> None:
+    """Make a rename inside `folder` survive a loss of power (a no-op where directories can't be opened)."""
+    if os.name == "nt":
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def sweep(folder: Path) -> None:
+    """Remove the temporaries that killed processes left in `folder`; those of living ones stay."""
+    for path in folder.glob(f"{PREFIX}*.tmp"):
+        owner = path.name.removeprefix(PREFIX).partition("-")[0]
+        if not (owner.isdigit() and int(owner) != os.getpid() and _alive(int(owner))):
+            path.unlink(missing_ok=True)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def explain(fault: OSError, path: Path, size: int = 0) -> Exception:
+    """The fault as a message for the user, where it is one that the user can mend."""
+    if fault.errno in (errno.ENOSPC, errno.EDQUOT):
+        free = _free(path.parent)
+        return UserError(
+            f"No room for {path}: {size / 1e6:.1f} MB are needed, {free / 1e6:.1f} MB are free. "
+            "What was saved before is whole. Make room (`hubel runs --prune`), then continue with `hubel resume`."
+        )
+    if fault.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return UserError(f"{path} can't be written ({os.strerror(fault.errno)}). Choose another folder with --out.")
+    return fault
+
+
+def _free(folder: Path) -> int:
+    try:
+        return shutil.disk_usage(folder).free
+    except OSError:
+        return 0

@@ -1,0 +1,103 @@
+"""Several processes as one: started by torchrun, which sets RANK, WORLD_SIZE and MASTER_ADDR in the environment.
+
+Every process computes the same order of the epoch and takes its own part of each batch. Only the first one (rank 0)
+writes the run folder.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import nn
+
+from hubel.errors import UserError
+
+
+def launched() -> bool:
+    """Was this process started by torchrun?"""
+    return int(os.environ.get("WORLD_SIZE", "1")) > 1 and "RANK" in os.environ
+
+
+def start(device: torch.device) -> None:
+    """Join the group: NCCL on GPUs, gloo elsewhere. Does nothing for a single process, or where a group exists."""
+    if launched() and not dist.is_initialized():
+        try:
+            dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+        except Exception as fault:
+            raise UserError(
+                f"This process is number {os.environ['RANK']} of {os.environ['WORLD_SIZE']} but could not reach the "
+                f"others ({fault}). Start all of them with torchrun, and unset WORLD_SIZE to train alone."
+            ) from fault
+
+
+def finish() -> None:
+    if dist.is_available() and dist.is_initialized():
+        dist.destroy_process_group()
+
+
+def active() -> bool:
+    return dist.is_available() and dist.is_initialized()
+
+
+def rank() -> int:
+    return dist.get_rank() if active() else 0
+
+
+def world() -> int:
+    return dist.get_world_size() if active() else 1
+
+
+def is_main() -> bool:
+    return rank() == 0
+
+
+def share(value: Any) -> Any:
+    """Rank 0's value, on every process."""
+    if world() == 1:
+        return value
+    box = [value]
+    dist.broadcast_object_list(box, src=0)
+    return box[0]
+
+
+def gather(value: Any) -> list[Any]:
+    """Every process's value, in the order of the ranks, on every process."""
+    if world() == 1:
+        return [value]
+    box: list[Any] = [None] * world()
+    dist.all_gather_object(box, value)
+    return box
+
+
+def barrier() -> None:
+    if world() > 1:
+        dist.barrier()
+
+
+def local_device() -> str | None:
+    """This process's GPU, where torchrun started one process per GPU."""
+    if launched() and torch.cuda.is_available():
+        return f"cuda:{int(os.environ.get('LOCAL_RANK', '0')) % torch.cuda.device_count()}"
+    return None
+
+
+def wrap(module: nn.Module, device: torch.device) -> nn.Module:
+    """Gradients averaged over processes during the backward pass; the module itself for a single process."""
+    if world() == 1:
+        return module
+    ids = [device.index] if device.type == "cuda" else None
+    return nn.parallel.DistributedDataParallel(module, device_ids=ids, find_unused_parameters=True)
+
+
+def launcher() -> str | None:
+    """Names the torchrun that started us, so that a restarted worker finds the run that it lost."""
+    if not launched():
+        return None
+    return f"{os.environ.get('TORCHELASTIC_RUN_ID', 'none')}-{os.environ.get('MASTER_PORT', '')}-{os.getppid()}"
+
+
+def restarted() -> bool:
+    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
