@@ -1,0 +1,42 @@
+"""Random numbers without a state: u = hash(seed, epoch, name, slot, column) / 2⁵³, uniform in [0, 1).
+
+A draw belongs to a place (slot) in an epoch and to the name of the operation that asks, so it does not matter who
+asks, when, or in what order: an image that comes twice gets two draws, a new operation changes no other's, and
+workers, devices and a resumed training see the same numbers. The hash is blake2b over (seed, epoch, name), once,
+then two rounds of the SplitMix64 finaliser (Steele, Lea and Flood 2014, doi:10.1145/2660193.2660195; constants of
+Stafford's variant 13) over slot and column.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+
+GOLDEN = np.uint64(0x9E3779B97F4A7C15)  # 2⁶⁴ / golden ratio: spreads consecutive counters
+
+
+def uniform(seed: int, epoch: int, slots: np.ndarray, name: str, count: int) -> np.ndarray:
+    """(len(slots), count) float64 in [0, 1): row i depends on slots[i] alone, never on its neighbours.
+
+    `slots` are int64 positions in the epoch's order, from 0; `seed` and `epoch` any integers; a larger `count` adds
+    columns and leaves the first ones as they are.
+    """
+    key = hashlib.blake2b(f"{seed} {epoch} {name}".encode(), digest_size=16).digest()
+    first, second = np.frombuffer(key, dtype="<u8").astype(np.uint64)[:, None]  # (1,) each
+    rows = _mix(np.asarray(slots, dtype=np.int64).view(np.uint64) * GOLDEN + first)  # (n,)
+    columns = np.arange(1, count + 1, dtype=np.uint64) * GOLDEN + second  # (count,)
+    bits = _mix(rows[:, None] ^ columns[None, :])
+    return (bits >> np.uint64(11)).astype(np.float64) * 2.0**-53
+
+
+def integers(u: np.ndarray, low: int, high: int) -> np.ndarray:
+    """Uniform draws in [0, 1) -> int64 in low … high, both included."""
+    return low + np.floor(u * (high - low + 1)).astype(np.int64)
+
+
+def _mix(x: np.ndarray) -> np.ndarray:
+    """uint64 -> uint64, one to one; every input bit turns each output bit with probability near one half."""
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return x ^ (x >> np.uint64(31))

@@ -1,0 +1,125 @@
+"""One image through one 3×3 on the CPU: reduce by area where it shrinks, then one bilinear warp.
+
+Bilinear interpolation reads four pixels however far the image shrinks, so fine texture turns into false patterns
+(a checkerboard of one pixel keeps a deviation of 127.5 / 3 ≈ 43 grey levels); the mean over each target pixel's
+area does not. Images (H, W, C) uint8, uint16 or float32; matrices (3, 3) source -> target, see `ops.geometry`.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from hubel.ops.geometry import (
+    border_index,
+    check_border,
+    compose,
+    move_points,
+    resizing,
+    scaling,
+    translation,
+    whole_pixels,
+)
+
+MILD = 1.5  # up to this factor, a warp that interpolates anyway shrinks without an area filter
+CV_BORDERS = {"zero": cv2.BORDER_CONSTANT, "mirror": cv2.BORDER_REFLECT, "edge": cv2.BORDER_REPLICATE}
+
+
+def warp(image: np.ndarray, matrix: np.ndarray, size: tuple[int, int], border: str = "zero") -> np.ndarray:
+    """(H, W, C) -> (h, w, C) of the same dtype; whole-pixel moves and plain reductions are not interpolated."""
+    check_border(border)
+    image, matrix = area_reduce(image, matrix, size, border)
+    exact = whole_pixels(matrix[None])
+    if exact is not None:
+        return _gather(image, exact[0][0], exact[1][0], size, border)
+    return _bilinear(image, matrix, size, border)
+
+
+def resize(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """(H, W, C) -> (h, w, C), the whole image onto the whole target: area where it shrinks, bilinear where it grows."""
+    return warp(image, resizing((image.shape[0], image.shape[1]), size), size, "edge")
+
+
+def shrinkage(matrix: np.ndarray, size_in: tuple[int, int]) -> np.ndarray:
+    """(2,) x and y: how many source pixels fall on one target pixel at the image's centre; below 1 it grows."""
+    centre = np.array([size_in[1] / 2, size_in[0] / 2, 1.0])
+    x, y, w = matrix @ centre
+    jacobian = (matrix[:2, :2] - np.outer([x / w, y / w], matrix[2, :2])) / w
+    return 1 / np.maximum(np.linalg.norm(jacobian, axis=0), 1e-9)
+
+
+def area_reduce(
+    image: np.ndarray, matrix: np.ndarray, size: tuple[int, int], border: str = "zero"
+) -> tuple[np.ndarray, np.ndarray]:
+    """The image at the target's density, and the matrix that is left to do: reduced -> target.
+
+    The whole image is reduced where whole-pixel moves are all that is left then (a resize, with or without crop,
+    shift and mirror); else only the part that the target shows, and only if it shrinks by more than `MILD`.
+    """
+    factor = np.maximum(shrinkage(matrix, (image.shape[0], image.shape[1])), 1)
+    if (factor - 1 < 1e-6).all():
+        return image, matrix
+    reduced, left = _reduce(image, matrix, factor, resample=False)
+    if whole_pixels(left[None]) is not None:
+        return _reduce(image, matrix, factor)
+    if factor.max() <= MILD:
+        return image, matrix
+    part, moved = _visible(image, matrix, size, factor, border)
+    return _reduce(part, moved, factor)
+
+
+def _reduce(
+    image: np.ndarray, matrix: np.ndarray, factor: np.ndarray, resample: bool = True
+) -> tuple[np.ndarray, np.ndarray]:
+    height, width = image.shape[:2]
+    w, h = max(1, round(width / factor[0])), max(1, round(height / factor[1]))
+    left = compose(scaling(width / w, height / h), matrix)
+    return (_channels(cv2.resize(image, (w, h), interpolation=cv2.INTER_AREA)) if resample else image), left
+
+
+def _visible(
+    image: np.ndarray, matrix: np.ndarray, size: tuple[int, int], factor: np.ndarray, border: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """The part of the image that the target shows, with a margin for interpolation, and the matrix from there."""
+    height, width = image.shape[:2]
+    corners = np.array([[0, 0], [size[1], 0], [size[1], size[0]], [0, size[0]]], dtype=np.float64)
+    source = move_points(corners, np.linalg.inv(matrix))
+    low, high = np.floor(source.min(0) - 2 * factor), np.ceil(source.max(0) + 2 * factor)
+    outside = (low < 0).any() or high[0] > width or high[1] > height
+    if border == "mirror" and outside:  # the reflection may show what the target's frame does not
+        return image, matrix
+    x0, y0 = np.clip(low, 0, [width - 1, height - 1]).astype(int)
+    x1, y1 = np.clip(high, [x0 + 1, y0 + 1], [width, height]).astype(int)
+    return image[y0:y1, x0:x1], compose(translation(x0, y0), matrix)
+
+
+def _gather(
+    image: np.ndarray, signs: np.ndarray, offsets: np.ndarray, size: tuple[int, int], border: str
+) -> np.ndarray:
+    """x' = sign · x + offset, for pixel centres: column j comes from j − offset, or offset − 1 − j in a mirror."""
+    height, width = image.shape[:2]
+    if signs[0] == signs[1] == 1 and not offsets.any() and size == (height, width):
+        return image
+    j, i = np.arange(size[1]), np.arange(size[0])
+    columns = border_index(j - offsets[0] if signs[0] > 0 else offsets[0] - 1 - j, width, border)
+    rows = border_index(i - offsets[1] if signs[1] > 0 else offsets[1] - 1 - i, height, border)
+    out = image[rows[:, None], columns[None, :]]
+    out[rows < 0] = 0
+    out[:, columns < 0] = 0
+    return out
+
+
+def _bilinear(image: np.ndarray, matrix: np.ndarray, size: tuple[int, int], border: str) -> np.ndarray:
+    centres = compose(translation(0.5, 0.5), matrix, translation(-0.5, -0.5))  # OpenCV counts centres from (0, 0)
+    affine = np.abs(matrix[2] - [0, 0, 1]).max() < 1e-12
+    function = cv2.warpAffine if affine else cv2.warpPerspective
+    matrix = centres[:2] if affine else centres
+    out = function(
+        image, matrix, (size[1], size[0]), flags=cv2.INTER_LINEAR, borderMode=CV_BORDERS[border], borderValue=0
+    )
+    return _channels(out)
+
+
+def _channels(image: np.ndarray) -> np.ndarray:
+    """OpenCV drops the axis of a single channel; put it back: (H, W) -> (H, W, 1)."""
+    return image[:, :, None] if image.ndim == 2 else image
