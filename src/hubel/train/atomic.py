@@ -19,11 +19,11 @@ def write_atomically(path: Path, data: bytes) -> None:
     """
     temporary = path.with_name(f"{PREFIX}{os.getpid()}-{path.name}.tmp")
     try:
-        with open(temporary, "wb") as file:
+        with temporary.open("wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, path)
+        temporary.replace(path)
         sync_directory(path.parent)
     except OSError as fault:
         temporary.unlink(missing_ok=True)

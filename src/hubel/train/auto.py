@@ -1,0 +1,225 @@
+"""What `auto` means: every value that the user left open, chosen from the data, the network and the machine.
+
+Each choice is a rule that can be read here, never a measurement of time, and is saved with its reason.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from hubel.errors import UserError
+from hubel.recipe import Setting
+
+IMAGES_TO_SEE = 600_000  # where no recipe was measured: epochs = this / n, between 5 and 100
+COMPILE_STEPS = 2_000  # compiling takes a minute or so; shorter trainings don't earn it back
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the rules look at."""
+
+    n_train: int
+    has_dev: bool
+    height: int  # of the images, the median where they differ
+    width: int
+    channels: int
+    same_size: bool
+    columns: tuple[str, ...]  # of the annotations
+    classes: int
+    mirror: bool  # does a mirrored image keep its label?
+    mirror_reason: str
+
+
+Rule = Callable[[Facts, Callable[[str], Any]], tuple[Any, str]]
+
+
+def resolve(settings: Mapping[str, Setting], facts: Facts) -> dict[str, Setting]:
+    """Replace each None that has a rule; rules see the values chosen before them, in the order of RULES."""
+    found = dict(settings)
+
+    def get(key: str) -> Any:
+        return found[key].value if key in found else None
+
+    for key, rule in RULES.items():
+        if key in found and found[key].value is None:
+            value, reason = rule(facts, get)
+            if value is not None:
+                found[key] = Setting(value, "auto", reason)
+    return found
+
+
+def _task(facts: Facts, get: Callable[[str], Any]) -> tuple[Any, str]:
+    for column, task in (("label", "classification"), ("labels", "labels"), ("numbers", "regression")):
+        if column in facts.columns:
+            return task, f"the images carry {'one label' if column == 'label' else column}"
+    raise UserError("The images carry no labels and no numbers, so there is nothing to learn from them.")
+
+
+def _model(facts: Facts, get: Callable[[str], Any]) -> tuple[Any, str]:
+    if get("task") == "perceptron":
+        return "perceptron", "the task is the perceptron's"
+    if facts.channels == 1:
+        return "convnet", "grey images"
+    return "resnet8", "colour images"
+
+
+def _size(facts: Facts, get: Callable[[str], Any]) -> tuple[Any, str]:
+    short = min(facts.height, facts.width)
+    if facts.same_size and max(facts.height, facts.width) <= 64:
+        return None, ""
+    limit = 128 if _device(facts, get)[0].startswith("cuda") else 64
+    size = min(short, limit)
+    return (
+        size,
+        f"a short side of {short} pixels, at most {limit} on this machine; --size {2 * size} shows more detail",
+    )
+
+
+def _device(facts: Facts, get: Callable[[str], Any]) -> tuple[str, str]:
+    if torch.cuda.is_available():
+        return "cuda", torch.cuda.get_device_name()
+    return "cpu", "no GPU was found"
+
+
+def _precision(facts: Facts, get: Callable[[str], Any]) -> tuple[str, str]:
+    native, reason = native_bf16(get("device"))
+    return ("bf16" if native else "fp32"), reason
+
+
+def native_bf16(device: str) -> tuple[bool, str]:
+    """Does `device` multiply bf16 in hardware? Emulated bf16 is slower than fp32."""
+    if device.startswith("cuda"):
+        native = torch.cuda.is_bf16_supported(including_emulation=False)
+        return native, "the GPU has native bf16" if native else "the GPU has no native bf16"
+    if device == "cpu":
+        flags = _cpu_flags() & {"avx512_bf16", "amx_bf16"}
+        return bool(flags), f"native bf16 ({', '.join(sorted(flags))})" if flags else "the CPU has no native bf16"
+    return False, f"not measured on {device}"
+
+
+def _cpu_flags() -> set[str]:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return set()
+    return set(next((line for line in lines if line.startswith("flags")), "").split())
+
+
+def _compile(facts: Facts, get: Callable[[str], Any]) -> tuple[bool, str]:
+    steps = -(-facts.n_train // max(get("batch_size") or facts.n_train, 1)) * get("epochs")
+    if not str(get("device")).startswith("cuda"):
+        return False, "on a CPU the library's own kernels were faster than compiled ones"
+    if steps < COMPILE_STEPS:
+        return False, f"{steps} steps are too few to earn the compilation back"
+    return True, f"{steps} steps on a GPU"
+
+
+def cpu_quota() -> int:
+    """Cores that this process may use: its affinity, cut by a container's quota (cgroup v2 and v1)."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+    except (OSError, ValueError):
+        try:
+            quota = Path("/sys/fs/cgroup/cpu/cpu.cfs_quota_us").read_text().strip()
+            period = Path("/sys/fs/cgroup/cpu/cpu.cfs_period_us").read_text().strip()
+        except OSError:
+            return cores
+    if quota in ("max", "-1"):
+        return cores
+    return max(1, min(cores, -(-int(quota) // int(period))))
+
+
+def _workers(facts: Facts, get: Callable[[str], Any]) -> tuple[int, str]:
+    cores = cpu_quota()
+    if str(get("device")).startswith("cuda"):
+        return min(cores, 12), f"{cores} cores, free while the GPU works"
+    return (0, "one core only") if cores == 1 else (min(cores, 4), f"{cores} cores")
+
+
+def _epochs(facts: Facts, get: Callable[[str], Any]) -> tuple[int, str]:
+    epochs = round(min(max(IMAGES_TO_SEE / max(facts.n_train, 1), 5), 100))
+    return epochs, f"{epochs} x {facts.n_train:,} images, about {IMAGES_TO_SEE:,} in all, between 5 and 100 epochs"
+
+
+def _batch_size(facts: Facts, get: Callable[[str], Any]) -> tuple[int, str]:
+    if get("model") == "perceptron":
+        return 1, "the perceptron learns from one example at a time"
+    size = next((b for b in (128, 64, 32, 16, 8, 4, 2) if facts.n_train >= 10 * b), 1)
+    return size, "at most 128, and at least 10 steps an epoch"
+
+
+def _optimizer(facts: Facts, get: Callable[[str], Any]) -> tuple[str, str]:
+    if get("model") == "perceptron":
+        return "sgd", "the perceptron rule is plain descent"
+    return "adamw", "it needs the least tuning"
+
+
+LEARNING_RATES = {"sgd": 0.1, "momentum": 0.05, "nesterov": 0.05, "rmsprop": 1e-3, "adam": 1e-3, "adamw": 2e-3}
+
+
+def _lr(facts: Facts, get: Callable[[str], Any]) -> tuple[float, str]:
+    if get("model") == "perceptron":
+        return 1.0, "any rate gives the perceptron the same boundary"
+    name = get("optimizer.name")
+    return LEARNING_RATES.get(name, 0.02), f"the usual rate of {name} at batch size 128 and below"
+
+
+def _schedule(facts: Facts, get: Callable[[str], Any]) -> tuple[str, str]:
+    if get("model") == "perceptron":
+        return "constant", "the perceptron rule has no schedule"
+    return "onecycle", "warm-up and decay in one, for a fixed number of epochs"
+
+
+def _flip(facts: Facts, get: Callable[[str], Any]) -> tuple[str, str]:
+    if get("augment.policy") == "none":
+        return "none", "the policy is none"
+    return ("random" if facts.mirror else "none"), facts.mirror_reason
+
+
+def _shift(facts: Facts, get: Callable[[str], Any]) -> tuple[int, str]:
+    if get("augment.policy") == "none" or get("model") == "perceptron":
+        return 0, "no augmentation"
+    side = get("size") or min(facts.height, facts.width)
+    return side // 8, "an eighth of the side"
+
+
+def _views(facts: Facts, get: Callable[[str], Any]) -> tuple[str, str]:
+    flips = get("augment.flip") not in (None, "none")
+    return ("mirror", "trained with flips") if flips else ("single", "trained without flips")
+
+
+def _keep(facts: Facts, get: Callable[[str], Any]) -> tuple[str, str]:
+    if not facts.has_dev:
+        return "last", "there is no dev part to choose by"
+    return "best", "chosen on the dev part"
+
+
+RULES: dict[str, Rule] = {
+    "task": _task,
+    "model": _model,
+    "device": _device,
+    "size": _size,
+    "resize": lambda facts, get: ("crop", "keeps the aspect") if not facts.same_size or get("size") else (None, ""),
+    "epochs": _epochs,
+    "batch_size": _batch_size,
+    "precision": _precision,
+    "compile": _compile,
+    "workers": _workers,
+    "optimizer.name": _optimizer,
+    "optimizer.lr": _lr,
+    "schedule.name": _schedule,
+    "augment.policy": lambda facts, get: ("light", "shifts, and flips where they keep the label"),
+    "augment.flip": _flip,
+    "augment.shift": _shift,
+    "augment.cutout": lambda facts, get: (0, "off unless asked for"),
+    "augment.border": lambda facts, get: ("mirror", "keeps the statistics of the image"),
+    "views": _views,
+    "keep": _keep,
+}

@@ -1,0 +1,105 @@
+"""Predictions and metrics of a network on one part of the data, averaged over views where asked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from hubel.tasks.base import Task
+from hubel.train import distributed
+from hubel.types import Batch, Predictions, map_tensors
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One part of the data, seen by the network in evaluation mode and unaugmented."""
+
+    metrics: dict[str, float]
+    index: np.ndarray  # (n,) positions in the dataset
+    predictions: Predictions | None  # of n examples, on the CPU; None unless collected
+    targets: Any
+    scores: Tensor | None  # (n,) how wrong each example is
+    weights: Tensor | None  # (n,)
+
+
+@contextmanager
+def evaluating(network: nn.Module) -> Iterator[None]:
+    """Evaluation mode inside, whatever it was before outside; no gradients."""
+    before = network.training
+    network.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        network.train(before)
+
+
+def views_of(batch: Batch, views: str) -> list[Batch]:
+    """The images as they are, and mirrored where `views` is "mirror"."""
+    if views == "single":
+        return [batch]
+    mirrored = batch.images.flip(-1).contiguous(memory_format=torch.channels_last)
+    return [batch, replace(batch, images=mirrored)]
+
+
+def predict(
+    network: nn.Module, task: Task, batch: Batch, views: str, autocast: Callable[[], AbstractContextManager]
+) -> Predictions:
+    with autocast():
+        found = [task.predict(network, view) for view in views_of(batch, views)]
+    return found[0] if len(found) == 1 else type(found[0]).mean(found)
+
+
+def evaluate(
+    network: nn.Module,
+    task: Task,
+    batches: Iterator[Batch],
+    *,
+    views: str = "single",
+    autocast: Callable[[], AbstractContextManager] = nullcontext,
+    collect: bool = False,
+) -> Evaluation:
+    """Run `network` over `batches`. With several processes each brings its part; all get the whole result."""
+    parts: list[tuple[Any, Any, Tensor, Tensor]] = []
+    metric = task.metric()
+    several = distributed.world() > 1
+    with evaluating(network):
+        for batch in batches:
+            found = predict(network, task, batch, views, autocast)
+            if collect or several:
+                targets = map_tensors(batch.targets, lambda t: t.cpu())
+                parts.append((found.cpu(), targets, batch.index.cpu(), batch.weights.cpu()))
+            if not several:
+                metric.update(found, batch.targets, batch.weights)
+    if several:
+        parts = [part for rank in distributed.gather(parts) for part in rank]
+        for predictions, targets, _, weights in parts:
+            metric.update(predictions, targets, weights)
+    metrics = metric.compute()
+    if not collect or not parts:
+        return Evaluation(metrics, np.empty(0, np.int64), None, None, None, None)
+    predictions, targets, index, weights = _joined(parts)
+    return Evaluation(metrics, index, predictions, targets, task.scores(predictions, targets), weights)
+
+
+def _joined(parts: list[tuple[Any, Any, Tensor, Tensor]]) -> tuple[Any, Any, np.ndarray, Tensor]:
+    predictions = type(parts[0][0]).cat([part[0] for part in parts])
+    targets = cat_nested([part[1] for part in parts])
+    return predictions, targets, torch.cat([p[2] for p in parts]).numpy(), torch.cat([p[3] for p in parts])
+
+
+def cat_nested(values: list[Any]) -> Any:
+    """Targets of several batches as one: tensors, or dicts of them."""
+    if isinstance(values[0], dict):
+        return {key: cat_nested([value[key] for value in values]) for key in values[0]}
+    if isinstance(values[0], tuple):
+        return tuple(cat_nested(list(items)) for items in zip(*values, strict=True))
+    if hasattr(values[0], "cat"):
+        return type(values[0]).cat(values)
+    return torch.cat(values)

@@ -1,0 +1,396 @@
+"""The loop: epochs of steps; what is measured, saved and mended on the way. The same for every task and network.
+
+A step is: rate from the schedule, gradient (train/step.py), limits on it, update, running average. Everything that
+the next step depends on is in `state()`, so that a resumed training is bit for bit the one that never stopped.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from hubel.data.dataset import Dataset
+from hubel.data.loader import Loader
+from hubel.data.order import epoch_order
+from hubel.errors import UserError
+from hubel.recipe import Recipe
+from hubel.tasks.base import Player, Task
+from hubel.train import checkpoint, constraints, distributed
+from hubel.train.callbacks import Callback
+from hubel.train.ema import EMA
+from hubel.train.evaluate import evaluate
+from hubel.train.monitor import NotFiniteError, first_not_finite, is_finite
+from hubel.train.optim import create_optimizer
+from hubel.train.random_state import interrupts, random_state, set_random_state
+from hubel.train.schedule import create_schedule
+from hubel.train.step import Trainee, gradients
+from hubel.types import Batch
+
+SAVE_SECONDS = 300  # a checkpoint at least so often, whatever the length of an epoch
+LOOK_EVERY = 50  # steps between looks at the loss on a GPU, where each look makes it wait
+
+
+@dataclass(frozen=True)
+class Data:
+    """The parts of a dataset that a training reads, and how."""
+
+    dataset: Dataset
+    train: Loader  # augmented
+    plain: Loader  # not augmented: evaluation
+    splits: Mapping[str, np.ndarray]  # positions; "train" is learnt from, "dev" decides
+    draw_weights: np.ndarray | None = None  # (n_train,) how often each is drawn, for --balance sampler
+
+
+@dataclass
+class Mover:
+    """One optimiser, and the loss that it descends."""
+
+    trainee: nn.Module  # maybe wrapped for several processes
+    plain: Trainee
+    optimizer: Any
+
+
+class Loop:
+    """Trains `network` on `task`; `folder` receives checkpoints and the history is told to the callbacks."""
+
+    def __init__(
+        self,
+        network: nn.Module,
+        task: Task,
+        data: Data,
+        recipe: Recipe,
+        folder: Path,
+        *,
+        device: torch.device,
+        callbacks: Sequence[Callback] = (),
+    ):
+        self.network, self.task, self.data, self.recipe, self.folder = network, task, data, recipe, folder
+        self.device, self.callbacks = device, list(callbacks)
+        self.batch_size = recipe.batch_size or len(data.splits["train"])
+        self.steps_per_epoch = data.train.count(len(data.splits["train"]), self.batch_size)
+        self.schedule = create_schedule(
+            recipe.schedule, (recipe.epochs or 1) * self.steps_per_epoch, self.steps_per_epoch
+        )
+        self.movers = self._make_movers()
+        self.ema = EMA(network, recipe.regularize.ema) if recipe.regularize.ema else None
+        self.stop = False
+        self.interrupted: list[int] = []
+        self.epoch = self.batch = self.step = 0
+        self.micro_batch, self.precision, self.lr_scale = recipe.micro_batch, recipe.precision, 1.0
+        self.best: float | None = None
+        self.best_epoch = self.bad_epochs = 0
+        self.history: list[dict[str, Any]] = []
+        self.notes: list[str] = []
+        self._begin_epoch()
+
+    # The outer loop ---------------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Train until the last epoch, an early stop or `self.stop`; saves on the way and when interrupted."""
+        self._tell("on_start")
+        if self.step == 0:
+            self.save()
+        try:
+            with interrupts() as self.interrupted:
+                while self.epoch < (self.recipe.epochs or 1) and not self.stop:
+                    try:
+                        self._run_epoch()
+                    except NotFiniteError as fault:
+                        self._recover(fault)
+        finally:
+            self._tell("on_end")
+
+    def _run_epoch(self) -> None:
+        self.network.train()
+        order = self._order(self.epoch)
+        shard = (distributed.rank(), distributed.world())
+        batches = self.data.train.batches(order, self.epoch, self.batch_size, start=self.batch, shard=shard)
+        for batch in batches:
+            losses = self._step(batch)
+            self.batch += 1
+            self.step += 1
+            self._watch(batch, losses)
+            for callback in self.callbacks:
+                callback.on_step(self, losses)
+            if self.batch < self.steps_per_epoch:
+                self._maybe_save()
+                if self.stop or self.interrupted:
+                    self.save()
+                    self._leave_if_interrupted()
+                    return
+        self._end_epoch()
+
+    def _order(self, epoch: int) -> np.ndarray:
+        index = self.data.splits["train"]
+        own = self.task.order(self.data.dataset, index, epoch, self.recipe.seed)
+        if own is not None:
+            return own
+        weights, sampling = self.data.draw_weights, self.recipe.sampling
+        return epoch_order(
+            index, epoch, self.recipe.seed, "replacement" if weights is not None else sampling, weights=weights
+        )
+
+    # One step ---------------------------------------------------------------------------------------------
+
+    def _step(self, batch: Batch) -> dict[str, Tensor]:
+        losses: dict[str, Tensor] = {}
+        factor = self.schedule(self.step) * self.lr_scale
+        for mover in self.movers:
+            for group in mover.optimizer.param_groups:
+                group["lr"] = group["initial_lr"] * factor
+            losses |= self._descend(mover, batch)
+        if self.ema is not None:
+            self.ema.update(self.network)
+        self._measure(batch, losses)
+        return losses
+
+    def _descend(self, mover: Mover, batch: Batch) -> dict[str, Tensor]:
+        losses = self._gradients(mover, batch)
+        limits = self.recipe.regularize
+        parameters = [p for p in mover.plain.parameters() if p.grad is not None]
+        if limits.clip_value is not None:
+            constraints.clip_value(parameters, limits.clip_value)
+        if limits.clip_norm is not None:
+            constraints.clip_norm(parameters, limits.clip_norm)
+        mover.optimizer.step()
+        if self.recipe.optimizer.l1:
+            constraints.soft_threshold(mover.optimizer.param_groups, self.recipe.optimizer.l1)
+        if limits.max_norm is not None:
+            constraints.max_norm(mover.plain.network, limits.max_norm)
+        return losses
+
+    def _gradients(self, mover: Mover, batch: Batch) -> dict[str, Tensor]:
+        """The gradient; where memory runs out, the same step again in halves, and so from then on."""
+        while True:
+            for other in self.movers:
+                other.optimizer.zero_grad(set_to_none=True)
+            try:
+                self._outputs = None
+                return gradients(mover.trainee, batch, micro_batch=self.micro_batch, autocast=self.autocast)
+            except RuntimeError as fault:
+                size = min(self.micro_batch or len(batch), len(batch))
+                if not _out_of_memory(fault) or size == 1 or distributed.world() > 1:
+                    raise
+                self.micro_batch = (size + 1) // 2
+                self._note(
+                    f"Out of memory with {size} images a pass: from here on {self.micro_batch}, added up. The step "
+                    "is the same; batch norm sees the smaller passes."
+                )
+            if self.device.type == "cuda":
+                torch.cuda.empty_cache()
+
+    def autocast(self) -> AbstractContextManager:
+        if self.precision == "bf16":
+            return torch.autocast(self.device.type, torch.bfloat16)
+        return nullcontext()
+
+    def _make_movers(self) -> list[Mover]:
+        players = self.task.players() or (Player("all", lambda network: network.parameters(), self.task.loss),)
+        movers = []
+        for player in players:
+            plain = Trainee(self.network, self.task, player.loss)
+            optimizer = create_optimizer(
+                self.network, self.recipe.optimizer, only=set(map(id, player.parameters(self.network)))
+            )
+            movers.append(Mover(distributed.wrap(plain, self.device), plain, optimizer))
+        self._outputs: Any = None
+        self._capture = len(players) == 1
+        if self._capture:
+            self.network.register_forward_hook(self._keep_outputs)
+        return movers
+
+    def _keep_outputs(self, module: nn.Module, inputs: Any, outputs: Any) -> None:
+        """The outputs of the pass that gave the loss also give the training metric, at no second pass."""
+        if module.training:
+            self._outputs = outputs
+
+    # Measuring --------------------------------------------------------------------------------------------
+
+    def _begin_epoch(self) -> None:
+        self.batch = 0
+        self._sums: dict[str, Tensor] = {}
+        self._train_metric = self.task.metric()
+        self._measured = 0
+        self._images = 0
+        self._started = self._saved = time.monotonic()
+        self.data.train.wait_seconds = 0.0
+
+    def _measure(self, batch: Batch, losses: Mapping[str, Tensor]) -> None:
+        for name, loss in losses.items():
+            self._sums[name] = self._sums.get(name, torch.zeros((), device=loss.device)) + loss.detach().float()
+        self._images += len(batch) * distributed.world()
+        whole = self.micro_batch is None or self.micro_batch >= len(batch)
+        if self._outputs is not None and whole and torch.is_tensor(self._outputs):
+            with torch.no_grad():
+                found = self.task.predict(self.network, batch, self._outputs.detach())
+                self._train_metric.update(found, batch.targets, batch.weights)
+            self._measured += 1
+
+    def _watch(self, batch: Batch, losses: Mapping[str, Tensor]) -> None:
+        """Raise NotFiniteError where the loss is; a look costs a wait on a GPU, so it is rare there."""
+        if self.device.type == "cpu" or self.step % LOOK_EVERY == 0:
+            if all(bool(torch.isfinite(loss)) for loss in self._sums.values()):
+                return
+            raise NotFiniteError(first_not_finite(self.movers[0].plain, batch, self.autocast), self.step)
+
+    def _end_epoch(self) -> None:
+        if not all(bool(torch.isfinite(loss)) for loss in self._sums.values()):
+            raise NotFiniteError("the mean loss of the epoch is not finite", self.step)
+        seconds = time.monotonic() - self._started
+        row: dict[str, Any] = {"epoch": self.epoch + 1, "step": self.step, "lr": self._rate()}
+        row |= {f"train.{name}": float(loss) / max(self.batch, 1) for name, loss in self._sums.items()}
+        row["train.loss"] = sum(float(loss) for loss in self._sums.values()) / max(self.batch, 1)
+        if self._measured:
+            row |= {f"train.{name}": value for name, value in self._train_metric.compute().items() if name != "loss"}
+        row |= {f"dev.{name}": value for name, value in self.score("dev").items()} if self._has_dev() else {}
+        row |= {"seconds": round(time.monotonic() - self._started, 3), "images_per_second": self._images / seconds}
+        row["wait_share"] = min(self.data.train.wait_seconds / seconds, 1.0)
+        self.history.append(row)
+        self.epoch += 1
+        self._judge(row)
+        self._begin_epoch()
+        self.save()
+        for callback in self.callbacks:
+            callback.on_epoch(self, row)
+        self._leave_if_interrupted()
+
+    def _leave_if_interrupted(self) -> None:
+        if self.interrupted:
+            raise KeyboardInterrupt
+
+    def _has_dev(self) -> bool:
+        return len(self.data.splits.get("dev", ())) > 0
+
+    def _rate(self) -> float:
+        return float(self.movers[0].optimizer.param_groups[0]["lr"])
+
+    def score(self, split: str) -> dict[str, float]:
+        """Metrics of the weights as they would be kept now (the running average where there is one)."""
+        with self.averaged():
+            return evaluate(
+                self.network, self.task, self.batches_of(split), views="single", autocast=self.autocast
+            ).metrics
+
+    def batches_of(self, split: str) -> Iterable[Batch]:
+        size = max(self.batch_size, min(4 * self.batch_size, 512)) if self.micro_batch is None else self.micro_batch
+        shard = (distributed.rank(), distributed.world())
+        return self.data.plain.batches(self.data.splits[split], 0, size, shard=shard)
+
+    def averaged(self) -> AbstractContextManager:
+        return self.ema.swap(self.network) if self.ema is not None else nullcontext()
+
+    def _judge(self, row: Mapping[str, Any]) -> None:
+        """Keep the weights where the dev score is the best so far; stop when it has not been for too long."""
+        objective = self.task.primary
+        score = row.get(f"dev.{objective.metric}")
+        if score is None:
+            return
+        if objective.better(score, self.best):
+            self.best, self.best_epoch, self.bad_epochs = score, self.epoch, 0
+            self._save_weights("best")
+            return
+        self.bad_epochs += 1
+        patience = self.recipe.regularize.patience
+        if patience is not None and self.bad_epochs >= patience:
+            self._note(
+                f"Stopped after epoch {self.epoch}: dev {objective.metric} has not improved for {patience} epochs; "
+                f"the best weights are those of epoch {self.best_epoch}."
+            )
+            self.stop = True
+
+    # Saving and coming back -------------------------------------------------------------------------------
+
+    def state(self) -> dict[str, Any]:
+        """Everything that the next step depends on."""
+        return {
+            "network": dict(self.network.state_dict()),
+            "optimizers": [mover.optimizer.state_dict() for mover in self.movers],
+            "ema": self.ema.state_dict() if self.ema is not None else None,
+            "position": {"epoch": self.epoch, "batch": self.batch, "step": self.step},
+            "rescue": {"micro_batch": self.micro_batch, "precision": self.precision, "lr_scale": self.lr_scale},
+            "best": {"score": self.best, "epoch": self.best_epoch, "bad_epochs": self.bad_epochs},
+            "epoch": {"sums": self._sums, "images": self._images, "measured": self._measured},
+            "metric": self._train_metric.state(),
+            "history": self.history,
+            "notes": self.notes,
+            "random": random_state(self.device),
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        self.network.load_state_dict(state["network"])
+        for mover, saved in zip(self.movers, state["optimizers"], strict=True):
+            mover.optimizer.load_state_dict(saved)
+        if self.ema is not None and state["ema"] is not None:
+            self.ema.load_state_dict(state["ema"])
+        self._begin_epoch()
+        self.epoch, self.batch, self.step = (state["position"][k] for k in ("epoch", "batch", "step"))
+        self.micro_batch, self.precision, self.lr_scale = (
+            state["rescue"][k] for k in ("micro_batch", "precision", "lr_scale")
+        )
+        self.best, self.best_epoch, self.bad_epochs = (state["best"][k] for k in ("score", "epoch", "bad_epochs"))
+        self._sums = {name: loss.to(self.device) for name, loss in state["epoch"]["sums"].items()}
+        self._images, self._measured = state["epoch"]["images"], state["epoch"]["measured"]
+        self._train_metric.load(state["metric"])
+        self.history, self.notes = list(state["history"]), list(state["notes"])
+        set_random_state(state["random"], self.device)
+
+    def save(self) -> None:
+        """Checkpoint for resuming; never of weights that are not finite, so that there is a way back."""
+        if distributed.is_main():
+            if not is_finite(list(self.network.parameters())):
+                raise NotFiniteError("a weight is not finite", self.step)
+            checkpoint.save(self.folder / "checkpoints" / "last", self.state())
+        self._saved = time.monotonic()
+        distributed.barrier()
+
+    def _maybe_save(self) -> None:
+        every = self.recipe.save_every
+        due = every is not None and self.step % every == 0
+        if due or (distributed.world() == 1 and time.monotonic() - self._saved > SAVE_SECONDS):
+            self.save()
+
+    def _save_weights(self, name: str) -> None:
+        if distributed.is_main():
+            with self.averaged():
+                state = {"network": dict(self.network.state_dict()), "epoch": self.epoch, "score": self.best}
+                checkpoint.save(self.folder / "checkpoints" / name, state, keep=1)
+
+    def _recover(self, fault: NotFiniteError) -> None:
+        """Back to the last good checkpoint: in fp32, then once at a tenth of the rate, then give up."""
+        if self.precision != "fp32":
+            change, precision, scale = "in fp32", "fp32", self.lr_scale
+        elif self.lr_scale == 1.0:
+            change, precision, scale = "at a tenth of the learning rate", "fp32", 0.1
+        else:
+            raise UserError(
+                f"The training diverged: {fault}. Going back to the last good checkpoint, in fp32 and at a tenth of "
+                f"the learning rate, did not help. Lower --optimizer.lr (it was {self.recipe.optimizer.lr:g}), set "
+                "--regularize.clip_norm 1, or look at the images and targets of the batch."
+            )
+        self.restore(checkpoint.load(self.folder / "checkpoints" / "last"))
+        self.precision, self.lr_scale = precision, scale
+        self._note(f"Not finite: {fault}. Back to step {self.step}, on {change}.")
+        self.save()
+
+    def _note(self, text: str) -> None:
+        self.notes.append(text)
+        for callback in self.callbacks:
+            if hasattr(callback, "say"):
+                callback.say(text)
+
+    def _tell(self, event: str) -> None:
+        for callback in self.callbacks:
+            getattr(callback, event)(self)
+
+
+def _out_of_memory(fault: RuntimeError) -> bool:
+    text = str(fault).lower()
+    return isinstance(fault, torch.OutOfMemoryError) or "out of memory" in text or "can't allocate memory" in text
