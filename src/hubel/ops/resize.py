@@ -36,7 +36,7 @@ def warp(image: np.ndarray, matrix: np.ndarray, size: tuple[int, int], border: s
 
 
 def resize(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """(H, W, C) -> (h, w, C), the whole image onto the whole target: area where it shrinks, bilinear where it grows."""
+    """(H, W, C) -> (h, w, C), the whole onto the whole: area where it shrinks, bilinear where it grows."""
     return warp(image, resizing((image.shape[0], image.shape[1]), size), size, "edge")
 
 
@@ -59,22 +59,19 @@ def area_reduce(
     factor = np.maximum(shrinkage(matrix, (image.shape[0], image.shape[1])), 1)
     if (factor - 1 < 1e-6).all():
         return image, matrix
-    reduced, left = _reduce(image, matrix, factor, resample=False)
-    if whole_pixels(left[None]) is not None:
-        return _reduce(image, matrix, factor)
-    if factor.max() <= MILD:
-        return image, matrix
-    part, moved = _visible(image, matrix, size, factor, border)
-    return _reduce(part, moved, factor)
+    height, width = _reduced_size(image, factor)
+    left = compose(scaling(image.shape[1] / width, image.shape[0] / height), matrix)
+    if whole_pixels(left[None]) is None:
+        if factor.max() <= MILD:
+            return image, matrix
+        image, matrix = _visible(image, matrix, size, factor, border)
+        height, width = _reduced_size(image, factor)
+        left = compose(scaling(image.shape[1] / width, image.shape[0] / height), matrix)
+    return _channels(cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)), left
 
 
-def _reduce(
-    image: np.ndarray, matrix: np.ndarray, factor: np.ndarray, resample: bool = True
-) -> tuple[np.ndarray, np.ndarray]:
-    height, width = image.shape[:2]
-    w, h = max(1, round(width / factor[0])), max(1, round(height / factor[1]))
-    left = compose(scaling(width / w, height / h), matrix)
-    return (_channels(cv2.resize(image, (w, h), interpolation=cv2.INTER_AREA)) if resample else image), left
+def _reduced_size(image: np.ndarray, factor: np.ndarray) -> tuple[int, int]:
+    return max(1, round(image.shape[0] / factor[1])), max(1, round(image.shape[1] / factor[0]))
 
 
 def _visible(
