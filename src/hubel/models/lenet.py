@@ -21,7 +21,7 @@ POOLS: dict[str, type[nn.Module]] = {"average": nn.AvgPool2d, "max": nn.MaxPool2
 class LeNet5(Network):
     """`after` are the units of the four hidden layers, `dropout` the rates of the two dense ones.
 
-    `starts[i]` is where the centre of the first cell of map i lies, in input pixels (0.5 is the first pixel's centre).
+    `starts[i]` is where the centre of the first cell of map i lies, in pixels (0.5 is the first pixel's centre).
     """
 
     strides = (2, 4)

@@ -26,8 +26,10 @@ def check_size(name: str, input: Size, smallest: int) -> None:
     """Raise UserError where a side of the input is below `smallest` pixels."""
     _, height, width = input
     if min(height, width) < smallest:
-        raise UserError(f"An input of {height}×{width} pixels is too small for {name}; the smallest is "
-                        f"{smallest}×{smallest}. Set --size {smallest} or more, or choose a smaller network.")  # fmt: skip
+        raise UserError(
+            f"An input of {height}×{width} pixels is too small for {name}; the smallest is {smallest}×{smallest}. "
+            f"Set --size {smallest} or more, or choose another network."
+        )
 
 
 def per_layer(option: str, value: Any, layers: int) -> tuple[Any, ...]:

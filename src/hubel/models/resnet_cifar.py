@@ -1,4 +1,4 @@
-"""Residual networks for small images: y = relu(skip(x) + f(x)), f two 3×3 convolutions. arXiv:1512.03385, section 4.2.
+"""Residual networks for small images: y = relu(skip(x) + f(x)), f two convolutions. arXiv:1512.03385, section 4.2.
 
 (B, C, H, W) -> maps (B, 32, H / 2, W / 2), (B, 64, H / 4, W / 4) -> pooled (B, 64) -> (B, K)
 
@@ -28,7 +28,7 @@ def conv_bn(c_in: int, c_out: int, stride: int = 1) -> nn.Sequential:
 
 
 class Shortcut(nn.Module):
-    """Every `stride`-th pixel, and `extra` channels of zeros, half of them in front. (B, C, H, W) -> (B, C + extra, …)"""
+    """Every `stride`-th pixel, and `extra` channels of zeros, half of them in front."""
 
     def __init__(self, extra: int, stride: int):
         super().__init__()
@@ -61,7 +61,7 @@ class ResidualBlock(PlainBlock):
 
 
 class ResNetCIFAR(Network):
-    """A 3×3 stem, then stages of `blocks[i]` blocks with `widths[i]` channels; each stage but the first halves the map.
+    """A 3×3 stem, then stages of `blocks[i]` blocks with `widths[i]` channels; stages after the first halve it.
 
     Maps are those of the stages at stride 2 and coarser; a network of one stage has one map, at stride 1.
     """
@@ -129,9 +129,9 @@ def resnet8(
     dropout: float = 0.0,
     logit_scale: float = 0.125,
 ) -> ResNetCIFAR:
-    """A wide and shallow residual network: stages of `widths` channels with `blocks` blocks (one number, or one each).
+    """A wide and shallow residual network: stages of `widths` channels.
 
-    `pool`: the global pooling, "average" or "max"; `dropout` before the linear layer; `logit_scale` multiplies its
+    `blocks` per stage: one number, or one for each. `pool`: the global pooling, "average" or "max"; `dropout` before the linear layer; `logit_scale` multiplies its
     output. Raises UserError for anything else, and for an input (C, H, W) below 2**(stages - 1) pixels.
     """
     return _build(classes, input, widths, blocks, PooledHead(pool, logit_scale, dropout))

@@ -26,6 +26,13 @@ SIMPLE: dict[str, Callable[[], nn.Module]] = {
 ACTIVATIONS = (*SIMPLE, "leaky_relu", "maxout")
 
 
+def choice(option: str, value: object, known: tuple[str, ...]) -> None:
+    """Raise UserError where `value` is none of the known words of `option`."""
+    if value not in known:
+        raise UserError(f"Option '{option}' needs one of {', '.join(known)}, got '{value}'"
+                        f"{did_you_mean(str(value), known)}")  # fmt: skip
+
+
 @dataclass(frozen=True)
 class Activation:
     """An activation and its one number: `slope` belongs to leaky_relu (0.01), `pieces` to maxout (2).
@@ -93,10 +100,3 @@ class Unit:
         if self.norm == "none":
             return [act]
         return [norm(wide), act] if self.place == "before" else [act, norm(c_out)]
-
-
-def choice(option: str, value: object, known: tuple[str, ...]) -> None:
-    """Raise UserError where `value` is none of the known words of `option`."""
-    if value not in known:
-        raise UserError(f"Option '{option}' needs one of {', '.join(known)}, got '{value}'"
-                        f"{did_you_mean(str(value), known)}")  # fmt: skip

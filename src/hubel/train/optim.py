@@ -51,7 +51,7 @@ class Optimizer:
     penalties reach it (`"penalised"`).
     """
 
-    def __init__(self, parts: list[torch.optim.Optimizer], names: Mapping[nn.Parameter, str]):
+    def __init__(self, parts: list[torch.optim.Optimizer], names: Mapping[Any, str]):
         self.parts = parts
         self.names: dict[Tensor, str] = dict(names)
         for group in self.param_groups:
