@@ -1,0 +1,119 @@
+"""The report: one self-contained HTML page under 5 MB that works offline under a strict content-security policy.
+
+`render` turns a ReportData into the page: context (plain values and SVG) -> report.html (jinja2, everything escaped)
+with report.css and report.js inside, each allowed by its hash alone. Pictures get what room the rest leaves.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, StrictUndefined, Template
+from markupsafe import Markup
+
+from hubel.report import sections, text
+from hubel.report.pictures import Pictures
+from hubel.report.private import without_names
+from hubel.report.values import (
+    Baseline,
+    Calibration,
+    ClassRow,
+    ConfigRow,
+    DataFacts,
+    Example,
+    ModelFacts,
+    Quarantined,
+    ReportData,
+    Scatter,
+    Throughput,
+)
+from hubel.report.verdict import remarks, verdict
+from hubel.train.atomic import write_atomically
+
+__all__ = [
+    "Baseline", "Calibration", "ClassRow", "ConfigRow", "DataFacts", "Example", "ModelFacts", "Quarantined",
+    "ReportData", "Scatter", "Throughput", "render", "write",
+]  # fmt: skip
+
+LIMIT = 5_000_000  # bytes of a page: it can be mailed
+PICTURES = 3_600_000  # bytes of these for pictures, where the rest leaves so much
+
+
+def render(data: ReportData, private: bool = False) -> str:
+    """The page as text (it encodes to UTF-8, at most LIMIT bytes). `private` leaves out paths and file names."""
+    if private:
+        data = without_names(data)
+    pictures = Pictures(data)
+    context = _context(data) | {"private": private}
+    bare = _fill(context, pictures.within(0))
+    room = min(PICTURES, LIMIT - len(bare.encode()) - 50_000)
+    return _fill(context, pictures.within(room)) if room > 0 else bare
+
+
+def write(data: ReportData, path: str | Path, private: bool = False) -> Path:
+    """Write the page to `path`, whole or not at all. Raises UserError where there is no room or no permission."""
+    path = Path(path)
+    write_atomically(path, render(data, private).encode("utf-8"))
+    return path
+
+
+def _fill(context: dict[str, Any], pictures: dict[str, Any]) -> str:
+    style, script = _source("report.css"), _source("report.js")
+    policy = (
+        f"default-src 'none'; img-src data:; style-src '{_hash(style)}'; script-src '{_hash(script)}'; "
+        "base-uri 'none'; form-action 'none'"
+    )
+    # Our own two files are the only text that reaches the page unescaped.
+    ours = {"style": Markup(style), "script": Markup(script), "policy": policy}
+    return _template().render(**context, **pictures, **ours)
+
+
+def _context(data: ReportData) -> dict[str, Any]:
+    return {
+        "data": data,
+        "split": data.split,
+        "verdict": verdict(data),
+        "remarks": remarks(data),
+        "tiles": sections.tiles(data),
+        "metrics": sections.metrics(data),
+        "curves": sections.curve_figures(data),
+        "gaps": sections.not_finite(data),
+        "confusion": sections.confusion(data),
+        "per_class": sections.per_class(data),
+        "calibration": sections.calibration(data),
+        "scatter": sections.scatters(data),
+        "counts": sections.counts(data),
+        "configuration": sections.configuration(data),
+        "manifest": sections.manifest(data),
+        "throughput": sections.throughput(data),
+    }
+
+
+def _hash(source: str) -> str:
+    return f"sha256-{base64.b64encode(hashlib.sha256(source.encode()).digest()).decode()}"
+
+
+@cache
+def _source(name: str) -> str:
+    return resources.files("hubel.report").joinpath(name).read_text(encoding="utf-8")
+
+
+@cache
+def _template() -> Template:
+    """Every value that the template prints passes `clean`, then is escaped."""
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, finalize=_harmless, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters |= {
+        "percent": text.percent, "figure": text.figure, "duration": text.duration, "short": text.shorten,
+    }  # fmt: skip
+    return environment.from_string(_source("report.html"))
+
+
+def _harmless(value: Any) -> Any:
+    return text.clean(value) if isinstance(value, str) and not isinstance(value, Markup) else value

@@ -1,0 +1,265 @@
+"""What each section of the page prints: from a ReportData to the rows, figures and plots of the template.
+
+Each function returns None (or nothing) where its data is missing, and the template leaves the section out.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from hubel.report import figures
+from hubel.report.text import duration, figure, finite, interval_text, is_share, metric_text, percent, shorten
+from hubel.report.values import ReportData
+from hubel.report.verdict import measured
+
+ROWS = 1000  # of a table: a page is no database
+NUMBERED = 20  # up to so many classes the confusion matrix shows its numbers
+SPLITS = ("train", "train-dev", "dev", "test")
+
+
+def tiles(data: ReportData) -> list[dict[str, str]]:
+    """The key figures: name, value, and a small line below."""
+    found = []
+    judged = measured(data, data.split)
+    if judged is not None:
+        bounds = interval_text(data.primary, judged.interval)
+        note = f"95 % interval {bounds}" if bounds else "interval not measured"
+        found.append(_tile(f"{data.split} {data.primary}", metric_text(data.primary, judged.value), note))
+    train = measured(data, "train")
+    if train is not None:
+        note = train.how.lstrip(", ") or f"n = {train.n:,}"
+        found.append(_tile(f"train {data.primary}", metric_text(data.primary, train.value), note))
+    if data.model.parameters is not None:
+        size = " × ".join(str(side) for side in data.model.input or ())
+        found.append(_tile("parameters", figure(data.model.parameters), f"input {size}" if size else ""))
+    last = max((finite(row.get("epoch")) for row in data.history), default=math.nan)
+    if data.best_epoch is not None:
+        note = "" if math.isnan(last) else f"of {last:.0f}"
+        found.append(_tile("best epoch", str(data.best_epoch), note))
+    speed = data.throughput
+    if speed is not None and speed.seconds is not None:
+        found.append(_tile("training time", duration(speed.seconds), speed.device))
+    if speed is not None:
+        note = "" if speed.wait_share is None else f"{percent(speed.wait_share)} waiting for data"
+        found.append(_tile("images per second", figure(round(speed.images_per_second)), note))
+    return found
+
+
+def _tile(name: str, value: str, note: str) -> dict[str, str]:
+    return {"name": name, "value": value, "note": note}
+
+
+def metrics(data: ReportData) -> dict[str, Any] | None:
+    """Every metric on every split: {"splits": [(name, n)], "rows": [(metric, [(value, interval)])]}."""
+    splits = [name for name in SPLITS if data.metrics.get(name)]
+    splits += [name for name in data.metrics if name not in SPLITS and data.metrics[name]]
+    names = list(dict.fromkeys(name for split in splits for name in data.metrics[split]))
+    if not names:
+        return None
+    rows = []
+    for name in sorted(names, key=lambda name: name != data.primary)[:ROWS]:
+        cells = []
+        for split in splits:
+            value = data.metrics[split].get(name)
+            interval = data.intervals.get(split, {}).get(name)
+            text = "" if value is None else metric_text(name, value)
+            cells.append((text, interval_text(name, interval)))
+        rows.append((name, cells))
+    return {"splits": [(name, data.n.get(name)) for name in splits], "rows": rows}
+
+
+def curve_figures(data: ReportData) -> list[Any]:
+    """Loss, the primary metric and the learning rate over epochs, where they were recorded."""
+    found = []
+    for metric in dict.fromkeys(("loss", data.primary)):
+        lines = [_series(data, f"{split}.{metric}", split) for split in SPLITS]
+        series = [line for line in lines if line is not None]
+        if series:
+            found.append(figures.curves(series, metric, percent=is_share(metric), best=data.best_epoch))
+    rate = _series(data, "lr", "line")
+    if found and rate is not None and len({y for _, y in rate.points}) > 1:
+        found.append(figures.curves([rate], "learning rate", best=data.best_epoch))
+    return found
+
+
+def _series(data: ReportData, column: str, name: str) -> figures.Series | None:
+    points = [(finite(row.get("epoch", i)), finite(row.get(column))) for i, row in enumerate(data.history, 1)]
+    return figures.Series(name, points) if any(not math.isnan(y) for _, y in points) else None
+
+
+def not_finite(data: ReportData) -> int:
+    """How many recorded values of the plotted columns are NaN, infinite or too large to draw."""
+    columns = [f"{split}.{metric}" for split in SPLITS for metric in {"loss", data.primary}]
+    values = [row[column] for row in data.history for column in columns if row.get(column) not in (None, "")]
+    return sum(math.isnan(finite(value)) for value in values)
+
+
+def confusion(data: ReportData) -> dict[str, Any] | None:
+    """A table with numbers up to NUMBERED classes, a picture above, and the most frequent confusions."""
+    if data.confusion is None or not np.asarray(data.confusion).sum():
+        return None
+    counts = np.asarray(data.confusion)
+    totals, names = counts.sum(1), list(data.dataset.classes)
+    names += [f"#{i}" for i in range(len(names), len(counts))]
+    few = len(counts) <= NUMBERED
+    rows = [_confusion_row(counts[i], i, names[i]) for i in range(len(counts))] if few else []
+    wrong = counts * (1 - np.eye(len(counts), dtype=counts.dtype))
+    order = np.argsort(-wrong, axis=None, kind="stable")[:12]
+    pairs = [divmod(int(at), len(counts)) for at in order]
+    return {
+        "names": names[: len(counts)],
+        "rows": rows,
+        "picture": None if few else figures.matrix(counts),
+        "k": len(counts),
+        "pairs": [
+            (names[i], names[j], int(wrong[i, j]), percent(wrong[i, j] / totals[i]))
+            for i, j in pairs
+            if wrong[i, j] > 0
+        ],
+    }
+
+
+def _confusion_row(row: np.ndarray, i: int, name: str) -> dict[str, Any]:
+    total = int(row.sum())
+    kinds = ["right" if i == j else "wrong" for j in range(len(row))]
+    cells = [(int(n), f"{kind} s{figures.level(int(n), total)}") for n, kind in zip(row, kinds, strict=True)]
+    return {"name": name, "total": total, "cells": cells}
+
+
+def per_class(data: ReportData) -> dict[str, Any] | None:
+    """A row per class with its precision, recall and F1, their intervals and bars on one common axis."""
+    if not data.per_class:
+        return None
+    rows = (
+        sorted(data.per_class, key=lambda row: finite(row.f1))[:ROWS]
+        if len(data.per_class) > ROWS
+        else data.per_class
+    )
+    cells = {
+        name: [(getattr(row, name), getattr(row, f"{name}_interval")) for row in rows]
+        for name in ("precision", "recall", "f1")
+    }
+    ends = [v for column in cells.values() for value, interval in column for v in (value, *(interval or ())[:1])]
+    smallest = min((v for v in map(finite, ends) if not math.isnan(v)), default=0.0)
+    low = max(0.0, min(0.9, math.floor(smallest * 10) / 10))
+    table = [
+        {"name": row.name, "n": row.n, "cells": [_class_cell(*cells[name][i], low) for name in cells]}
+        for i, row in enumerate(rows)
+    ]
+    return {
+        "rows": table,
+        "columns": ["precision", "recall", "F1"],
+        "low": percent(low),
+        "total": len(data.per_class),
+    }
+
+
+def _class_cell(value: float, interval: Any, low: float) -> dict[str, Any]:
+    known = not math.isnan(finite(value))
+    return {
+        "text": percent(value) if known else "–",
+        "interval": interval_text("recall", interval) if known else "",
+        "sort": repr(float(value)) if known else "",
+        "bar": figures.bar(value, interval, low),
+    }
+
+
+def calibration(data: ReportData) -> dict[str, Any] | None:
+    bins = data.calibration
+    if bins is None or not sum(bins.count):
+        return None
+    return {"picture": figures.calibration(bins), "ece": percent(bins.ece), "bins": len(bins.count)}
+
+
+def scatters(data: ReportData) -> list[Any]:
+    """One plot per number that is predicted, at most six."""
+    if data.scatter is None:
+        return []
+    truth, prediction = (np.asarray(a, float) for a in (data.scatter.truth, data.scatter.prediction))
+    truth, prediction = (a.reshape(len(a), -1) for a in (truth, prediction))
+    names = [*data.scatter.names, *(f"number {i}" for i in range(len(data.scatter.names), truth.shape[1]))]
+    names = names if truth.shape[1] > 1 or data.scatter.names else ["value"]
+    return [figures.scatter(truth[:, i], prediction[:, i], names[i]) for i in range(min(truth.shape[1], 6))]
+
+
+def counts(data: ReportData) -> dict[str, Any] | None:
+    """Images per split, and per class where there are classes."""
+    splits = [name for name in SPLITS if name in data.n] + [name for name in data.n if name not in SPLITS]
+    if not splits:
+        return None
+    by_class = {name: data.dataset.counts[name] for name in splits if name in data.dataset.counts}
+    classes = list(data.dataset.classes)
+    whole = all(len(column) == len(classes) for column in by_class.values())
+    rows = [(name, [int(by_class[s][i]) for s in by_class]) for i, name in enumerate(classes)] if whole else []
+    return {
+        "splits": [(name, int(data.n[name])) for name in splits],
+        "columns": list(by_class),
+        "rows": rows[:ROWS] if by_class else [],
+        "classes": len(classes),
+    }
+
+
+def configuration(data: ReportData) -> dict[str, list[dict[str, str]]] | None:
+    """The options that somebody or something chose, and those that stayed at their default."""
+    if not data.configuration:
+        return None
+    rows = [
+        {"key": r.key, "value": shorten(_plain(r.value), 2000), "source": r.source, "reason": shorten(r.reason, 2000)}
+        for r in data.configuration
+    ]
+    return {
+        "chosen": [row for row in rows if row["source"] != "default"],
+        "default": [row for row in rows if row["source"] == "default"],
+    }
+
+
+def manifest(data: ReportData) -> list[tuple[str, str]]:
+    """Nested values as flat rows: ("versions.torch", "2.11")."""
+    return [(key, shorten(value, 2000)) for key, value in _flat("", data.manifest)][:ROWS]
+
+
+def _flat(prefix: str, value: Any) -> list[tuple[str, str]]:
+    if isinstance(value, Mapping):
+        parts = [_flat(f"{prefix}.{key}" if prefix else str(key), item) for key, item in value.items()]
+        return [row for rows in parts for row in rows]
+    return [(prefix, _plain(value))]
+
+
+def _plain(value: Any) -> str:
+    if value is None:
+        return "none"
+    if isinstance(value, list | tuple):
+        return ", ".join(_plain(item) for item in value)
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    return str(value)
+
+
+def throughput(data: ReportData) -> dict[str, Any] | None:
+    """Images/s, the share of time spent waiting for data, and what to do about it."""
+    speed = data.throughput
+    if speed is None:
+        return None
+    wait = finite(speed.wait_share)
+    if math.isnan(wait):
+        advice = "How long the network waited for data was not measured."
+    elif wait <= 0.02:
+        advice = f"The network waited for data {percent(wait)} of the time: loading is not what limits the speed."
+    else:
+        advice = (
+            f"The network waited for data {percent(wait)} of the time; without the waiting the training would be up "
+            f"to {1 / (1 - min(wait, 0.99)):.2f} times as fast. More `workers`, smaller or packed images on a "
+            "fast disk help; so does a larger network, which computes more per image."
+        )
+    return {
+        "speed": figure(round(speed.images_per_second)),
+        "advice": advice,
+        "share": speed.wait_share,
+        "device": speed.device,
+    }
