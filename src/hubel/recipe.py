@@ -88,7 +88,7 @@ class AugmentOptions:
     policy: str | None = option(None, "a named set of the options below", ("none", "light", "standard"))
     shift: int | None = option(None, "pixels of random shift, each direction")
     border: str | None = option(None, "what a shift brings in", ("zero", "mirror", "edge"))
-    flip: str | None = option(None, "horizontal flips", ("none", "random", "alternate"))
+    flip: str | None = option(None, "horizontal flips", ("none", "random", "alternating"))
     cutout: int | None = option(None, "side of the square that is blanked, in pixels; 0 for none")
 
 
@@ -177,6 +177,23 @@ def flatten(recipe: Recipe) -> dict[str, Any]:
             flat |= {f"{f.name.removesuffix('_options')}.{key}": item for key, item in value.items()}
         else:
             flat[f.name] = value
+    return flat
+
+
+def flatten_nested(options: Mapping[str, Any]) -> dict[str, Any]:
+    """{"optimizer": {"lr": 0.1}} and {"optimizer.lr": 0.1} alike, and "adam" for {"name": "adam"}; names are checked."""
+    flat: dict[str, Any] = {}
+    for key, value in options.items():
+        group = key.partition(".")[0]
+        if isinstance(value, Mapping):
+            inner = {f"{key}.{name}": item for name, item in value.items()}
+            flat |= {key if k == f"{key}.name" and key in OPEN_GROUPS else k: v for k, v in inner.items()}
+        elif key in GROUPS and isinstance(value, str):
+            flat[f"{key}.policy" if key == "augment" else f"{key}.name"] = value
+        else:
+            flat[key] = value
+        if group not in OPEN_GROUPS and group not in GROUPS and key not in fields_by_key():
+            raise UserError(f"There is no option '{key}'{did_you_mean(key, fields_by_key())}")
     return flat
 
 

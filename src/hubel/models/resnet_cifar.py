@@ -131,8 +131,9 @@ def resnet8(
 ) -> ResNetCIFAR:
     """A wide and shallow residual network: stages of `widths` channels.
 
-    `blocks` per stage: one number, or one for each. `pool`: the global pooling, "average" or "max"; `dropout` before the linear layer; `logit_scale` multiplies its
-    output. Raises UserError for anything else, and for an input (C, H, W) below 2**(stages - 1) pixels.
+    `blocks` per stage: one number, or one for each. `pool`: the global pooling, "average" or "max"; `dropout` before
+    the linear layer; `logit_scale` multiplies its output. Raises UserError for anything else, and for an input
+    (C, H, W) below 2**(stages - 1) pixels.
     """
     return _build(classes, input, widths, blocks, PooledHead(pool, logit_scale, dropout))
 

@@ -14,7 +14,7 @@ from hubel.report.text import finite, shorten
 from hubel.report.values import Calibration, Interval
 
 WIDTH, HEIGHT = 440, 270  # of a plot, in units that are about a pixel on a phone
-LEFT, RIGHT, TOP, BOTTOM = 48.0, 428.0, 32.0, 228.0
+LEFT, RIGHT, TOP, BOTTOM = 48.0, 428.0, 38.0, 228.0
 MOST_POINTS = 800  # of one curve: more than a screen shows
 LEVELS = 10  # of shading
 
@@ -73,7 +73,6 @@ def _best(best: int | None, x: Scale) -> Markup:
     if best is None or not x.low <= best <= x.high:
         return Markup("")
     at = x(best)
-    end = at > (LEFT + RIGHT) / 2
     return Markup("").join(
         [
             element("path", class_="best", d=f"M{coordinate(at)},{coordinate(TOP)}V{coordinate(BOTTOM)}"),
@@ -81,9 +80,9 @@ def _best(best: int | None, x: Scale) -> Markup:
                 "text",
                 f"best: {best}",
                 class_="note",
-                x=at - 5 if end else at + 5,
-                y=BOTTOM - 7,
-                text_anchor="end" if end else "start",
+                x=min(max(at, LEFT + 22), RIGHT - 26),
+                y=TOP - 4,
+                text_anchor="middle",
             ),
         ]
     )
@@ -99,8 +98,6 @@ def _legend(series: Sequence[Series]) -> Markup:
     """Top right, each name beside a piece of its line."""
     parts, right = [], RIGHT
     for line in reversed(series):
-        if line.name == "line":
-            continue
         parts.append(element("text", line.name, class_="tick", x=right, y=14.0, text_anchor="end"))
         right -= 8.0 * len(line.name) + 6
         parts.append(
@@ -113,7 +110,7 @@ def _legend(series: Sequence[Series]) -> Markup:
 def calibration(bins: Calibration) -> Markup:
     """Share right against confidence, the area of a point as its number of images; perfect is the diagonal."""
     width, height, bottom = 400, 380, 338.0
-    x, y = Scale(0, 1, LEFT, 388.0), Scale(0, 1, bottom, TOP)
+    x, y = Scale(0, 1, LEFT, 378.0), Scale(0, 1, bottom, TOP)
     frame = Frame(width, height, x, y, percent_x=True, percent_y=True)
     rows = [(c, a, n) for c, a, n in zip(bins.confidence, bins.accuracy, bins.count, strict=True) if n > 0]
     rows = [row for row in rows if not any(math.isnan(finite(v)) for v in row)]
@@ -141,7 +138,7 @@ def scatter(truth: np.ndarray, prediction: np.ndarray, name: str) -> Markup:
     known = np.isfinite(t) & np.isfinite(p)
     t, p = t[known], p[known]
     chosen = np.unique(np.linspace(0, max(len(t) - 1, 0), min(len(t), 2000)).astype(int))
-    x, y = fit([*t, *p], LEFT + 8, 388.0), fit([*t, *p], 338.0, TOP)
+    x, y = fit([*t, *p], LEFT + 8, 378.0), fit([*t, *p], 338.0, TOP)
     frame = Frame(400, 380, x, y)
     diagonal = element("path", class_="diagonal", d=path([(x.low, x.low), (x.high, x.high)], x, y))
     # A sub-path of no length with a round cap is a dot: the shortest way to write thousands.

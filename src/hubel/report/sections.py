@@ -27,7 +27,7 @@ def tiles(data: ReportData) -> list[dict[str, str]]:
     judged = measured(data, data.split)
     if judged is not None:
         bounds = interval_text(data.primary, judged.interval)
-        note = f"95 % interval {bounds}" if bounds else "interval not measured"
+        note = f"interval {bounds}" if bounds else "interval not measured"
         found.append(_tile(f"{data.split} {data.primary}", metric_text(data.primary, judged.value), note))
     train = measured(data, "train")
     if train is not None:
@@ -73,16 +73,13 @@ def metrics(data: ReportData) -> dict[str, Any] | None:
 
 
 def curve_figures(data: ReportData) -> list[Any]:
-    """Loss, the primary metric and the learning rate over epochs, where they were recorded."""
+    """Loss and the primary metric over epochs, where they were recorded."""
     found = []
     for metric in dict.fromkeys(("loss", data.primary)):
         lines = [_series(data, f"{split}.{metric}", split) for split in SPLITS]
         series = [line for line in lines if line is not None]
         if series:
             found.append(figures.curves(series, metric, percent=is_share(metric), best=data.best_epoch))
-    rate = _series(data, "lr", "line")
-    if found and rate is not None and len({y for _, y in rate.points}) > 1:
-        found.append(figures.curves([rate], "learning rate", best=data.best_epoch))
     return found
 
 

@@ -13,6 +13,11 @@ import numpy as np
 from PIL import Image, features
 
 SIDE = 128  # pixels of the longer side: sharp at the size that a gallery shows
+OPTIONS: dict[str, dict[str, Any]] = {
+    "png": {"optimize": True},
+    "webp": {"quality": 78, "method": 4},
+    "jpeg": {"quality": 80},
+}
 SMALL = 48  # up to here pixels count one by one: stored without loss, shown without smoothing
 
 
@@ -48,11 +53,6 @@ def data_uri(image: np.ndarray, side: int = SIDE) -> str:
     """The thumbnail as a data URI: PNG for small images, else WebP (JPEG where Pillow lacks it)."""
     picture = shrink(image, side)
     kind = "png" if is_small(image) else "webp" if features.check("webp") else "jpeg"
-    options: dict[str, Any] = {
-        "png": {"optimize": True},
-        "webp": {"quality": 78, "method": 4},
-        "jpeg": {"quality": 80},
-    }[kind]
     stream = io.BytesIO()
-    picture.save(stream, kind, **options)
+    picture.save(stream, kind, **OPTIONS[kind])
     return f"data:image/{kind};base64,{base64.b64encode(stream.getvalue()).decode('ascii')}"

@@ -111,7 +111,7 @@ def compare(data: ReportData, judged: Measured) -> str:
         return f"the difference to {part}, {size}, is within what {many} can tell"
     room = _range(data.primary, bounds if gap > 0 else (-bounds[1], -bounds[0]))
     if gap > 0:
-        return f"it does better on {part} by {size} ({room}), more than the chance of {many} explains: it overfits"
+        return f"it does better on {part} by {size} ({room}): more than chance explains with {many}, so it overfits"
     return f"it does worse on {part} by {size} ({room}), as augmentation and dropout can make it"
 
 

@@ -8,12 +8,14 @@ A task owns no trainable weights and no loop. The trainer calls `loss` on batche
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from dataclasses import asdict, dataclass, fields, is_dataclass
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
+from hubel.errors import UserError
 from hubel.types import Batch, Predictions, Term
 
 if TYPE_CHECKING:
@@ -35,11 +37,21 @@ class Objective:
 
 
 class Metric(Protocol):
-    """Streams over batches: update as often as needed, then compute."""
+    """Streams over batches: update as often as needed, then compute; see metrics/base.py for what is summed.
+
+    `state` gives everything seen so far as tensors on the CPU, `load` puts it back, `merge` adds what another process
+    saw: the result is that of one metric that saw all batches.
+    """
 
     def update(self, predictions: Any, targets: Any, weights: Tensor | None = None) -> None: ...
 
     def compute(self) -> dict[str, float]: ...
+
+    def state(self) -> dict[str, Tensor]: ...
+
+    def load(self, state: Mapping[str, Tensor]) -> None: ...
+
+    def merge(self, state: Mapping[str, Tensor]) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -52,18 +64,41 @@ class Player:
 
 
 class Task:
-    """The base of every task; see the module's docstring. Subclasses are frozen dataclasses."""
+    """The base of every task; see the module's docstring. Subclasses are frozen dataclasses.
+
+    Their fields are JSON-ready values (lists become tuples), so that `Class(**settings)` rebuilds a saved task.
+    """
 
     name: str = "task"  # the name in names.py, saved with the run
     target: str = "label"  # the column of the dataset's annotations that the task needs
     primary: Objective = Objective("loss", higher_is_better=False)
 
+    def __post_init__(self) -> None:
+        for f in fields(self):  # type: ignore[arg-type]
+            object.__setattr__(self, f.name, _tuples(getattr(self, f.name)))
+
     def accepts(self, dataset: Dataset) -> None:
         """Raise UserError where the dataset lacks what this task needs, saying what is missing."""
+
+    def fitted(self, dataset: Dataset, index: np.ndarray) -> Self:
+        """This task with what is measured on the training part `index` (class weights, mean and deviation of targets).
+
+        Called once before training; `settings()` of the result is what is saved.
+        """
+        return self
 
     def targets(self, dataset: Dataset, index: np.ndarray) -> Any:
         """The targets of the examples `index` (n,), as the tensors that `Batch.targets` carries."""
         return dataset.take(self.target, index)
+
+    def valid(self, dataset: Dataset, index: np.ndarray) -> Tensor:
+        """(n,) bool: which examples have a target. A column `<target>.valid` says so; without one all have.
+
+        Only Joint asks: a task alone has no use for examples without a target.
+        """
+        if f"{self.target}.valid" in dataset.annotations:
+            return dataset.take(f"{self.target}.valid", index).bool()
+        return torch.ones(len(index), dtype=torch.bool)
 
     @property
     def width(self) -> int:
@@ -120,7 +155,30 @@ class Task:
         """Once before training, with the training part: set the last bias to the prior, for example."""
 
     def settings(self) -> dict[str, Any]:
-        """What rebuilds this task, JSON-ready; {"name": …, **constructor arguments}."""
-        from dataclasses import asdict, is_dataclass
-
+        """What rebuilds this task, JSON-ready: {"name": …, **constructor arguments}."""
         return {"name": self.name, **(asdict(self) if is_dataclass(self) and not isinstance(self, type) else {})}
+
+
+def _tuples(value: Any) -> Any:
+    """JSON has lists only; the fields of a frozen dataclass are tuples."""
+    return tuple(_tuples(item) for item in value) if isinstance(value, list | tuple) else value
+
+
+def needs_column(task: Task, dataset: Dataset, what: str) -> np.ndarray:
+    """The column of annotations that `task` learns from; UserError where the dataset has none of that name."""
+    if task.target not in dataset.annotations:
+        known = ", ".join(f"'{name}'" for name in dataset.annotations) or "none"
+        raise UserError(
+            f"The task '{task.name}' needs {what} for each image (the column '{task.target}'); the dataset "
+            f"'{dataset.name}' has these columns: {known}. Choose another --task, or annotate the images."
+        )
+    return np.asarray(dataset.annotations[task.target])
+
+
+def last_bias(network: Any, width: int) -> Tensor | None:
+    """The bias of the last layer with `width` outputs, or None: where a prior can be written."""
+    for module in reversed(list(getattr(network, "head", network).modules())):
+        bias = getattr(module, "bias", None)
+        if isinstance(bias, Tensor) and bias.numel() == width and isinstance(module, nn.Linear | nn.Conv2d):
+            return bias
+    return None

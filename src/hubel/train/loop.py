@@ -244,15 +244,14 @@ class Loop:
     def _end_epoch(self) -> None:
         if not all(bool(torch.isfinite(loss)) for loss in self._sums.values()):
             raise NotFiniteError("the mean loss of the epoch is not finite", self.step)
-        seconds = time.monotonic() - self._started
+        rates = {"images_per_second": self.images_per_second(), "wait_share": self.wait_share()}
         row: dict[str, Any] = {"epoch": self.epoch + 1, "step": self.step, "lr": self._rate()}
         row |= {f"train.{name}": float(loss) / max(self.batch, 1) for name, loss in self._sums.items()}
         row["train.loss"] = sum(float(loss) for loss in self._sums.values()) / max(self.batch, 1)
         if self._measured:
             row |= {f"train.{name}": value for name, value in self._train_metric.compute().items() if name != "loss"}
         row |= {f"dev.{name}": value for name, value in self.score("dev").items()} if self._has_dev() else {}
-        row |= {"seconds": round(time.monotonic() - self._started, 3), "images_per_second": self._images / seconds}
-        row["wait_share"] = min(self.data.train.wait_seconds / seconds, 1.0)
+        row |= {"seconds": time.monotonic() - self._started, **rates}
         self.history.append(row)
         self.epoch += 1
         self._judge(row)
@@ -265,6 +264,14 @@ class Loop:
     def _leave_if_interrupted(self) -> None:
         if self.interrupted:
             raise KeyboardInterrupt
+
+    def images_per_second(self) -> float:
+        """In this epoch so far."""
+        return self._images / max(time.monotonic() - self._started, 1e-9)
+
+    def wait_share(self) -> float:
+        """The share of this epoch's time that went into waiting for data, in [0, 1]."""
+        return min(self.data.train.wait_seconds / max(time.monotonic() - self._started, 1e-9), 1.0)
 
     def _has_dev(self) -> bool:
         return len(self.data.splits.get("dev", ())) > 0

@@ -1,0 +1,121 @@
+"""The decoded path: worker processes read, fit and augment whole batches; the main process only moves them.
+
+What an example becomes depends on (seed, epoch, slot) and not on who reads it, so 0, 1 or 4 workers give the same
+bits. Workers live on between epochs, and never touch the device.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from hubel.data.read import Examples, Reader
+from hubel.data.resident import Fetched
+
+AHEAD = 4  # batches that each worker has ready
+Key = tuple[int, np.ndarray, np.ndarray]  # epoch, slots (B,), positions in the dataset (B,)
+
+
+class _Batches(Dataset):
+    """A batch per key, read in whichever process asks."""
+
+    def __init__(self, reader: Reader):
+        self.reader = reader
+
+    def __getitem__(self, key: Key) -> tuple[torch.Tensor, Examples]:
+        examples = self.reader.many(*key)
+        pixels = torch.from_numpy(examples.pixels)  # a tensor travels by shared memory, and can be pinned
+        return pixels, Examples(np.empty(0), examples.matrices, examples.sizes, examples.erase, examples.faults)
+
+
+class _Keys(Sampler):
+    """What is to be read next; replaced before each epoch."""
+
+    def __init__(self) -> None:
+        self.keys: list[Key] = []
+
+    def __iter__(self) -> Iterator[Key]:
+        return iter(self.keys)
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+
+def _start_worker(worker: int) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the main process, which then ends the workers
+    cv2.setNumThreads(0)
+
+
+def _as_it_comes(batch: Any) -> Any:
+    return batch
+
+
+class Decoded:
+    """Batches of a Reader, from `workers` processes (0: in this one)."""
+
+    def __init__(self, reader: Reader, device: torch.device, workers: int):
+        self.reader, self.device, self.workers = reader, device, workers
+        self.keys = _Keys()
+        self.loader: DataLoader | None = None
+        self.turn = 0
+
+    def fetch(self, order: np.ndarray, epoch: int, parts: list[np.ndarray]) -> Iterator[Fetched]:
+        """One batch per part; `parts` are the slots of each."""
+        keys = [(epoch, slots, order[slots]) for slots in parts]
+        for pixels, rest in self._read(keys):
+            moved = pixels.to(self.device, non_blocking=True)
+            matrices, sizes = (torch.from_numpy(a).to(self.device) for a in (rest.matrices, rest.sizes))
+            yield Fetched(moved, matrices, sizes, rest.erase, rest.faults)
+
+    def _read(self, keys: list[Key]) -> Iterator[tuple[torch.Tensor, Examples]]:
+        if self.workers == 0:
+            source = _Batches(self.reader)
+            yield from (source[key] for key in keys)
+            return
+        self.turn += 1
+        turn, self.keys.keys = self.turn, keys
+        if self.loader is None:
+            self.loader = self._start()
+        results = iter(self.loader)
+        while True:
+            if turn != self.turn:
+                raise RuntimeError("these batches ended when others were asked of the same loader; use two loaders")
+            try:
+                yield next(results)
+            except StopIteration:
+                return
+            except RuntimeError as fault:
+                if "DataLoader worker" in str(fault) and "exited unexpectedly" in str(fault):
+                    raise RuntimeError(
+                        f"a process that reads images was ended from outside ({fault}); mostly memory ran out: use "
+                        "fewer workers (--workers 0 reads in the main process) or a larger /dev/shm"
+                    ) from fault
+                raise
+
+    def _start(self) -> DataLoader:
+        return DataLoader(
+            _Batches(self.reader),
+            batch_size=None,
+            sampler=self.keys,
+            num_workers=self.workers,
+            collate_fn=_as_it_comes,
+            pin_memory=self.device.type == "cuda",
+            worker_init_fn=_start_worker,
+            generator=torch.Generator(),  # else each epoch would take a number from the training's generator
+            prefetch_factor=AHEAD,
+            persistent_workers=True,
+        )
+
+    def close(self) -> None:
+        """End the worker processes."""
+        self.turn += 1
+        loader, self.loader = self.loader, None
+        iterator = getattr(loader, "_iterator", None)
+        if iterator is not None:
+            iterator._shutdown_workers()

@@ -1,0 +1,189 @@
+"""From positions in a dataset to batches on the device: one interface, two paths.
+
+*resident*: all images lie on the device as uint8 and a batch is a gather; *decoded*: processes read and augment.
+An example's place in the epoch is its slot, its position in `order`; what is drawn for it depends on (seed, epoch,
+slot) alone, so neither path, workers, processes nor the batch where a training resumes change what is seen.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, Self
+
+import numpy as np
+import torch
+
+from hubel.data.augment import Augment, erase
+from hubel.data.decoded import Decoded
+from hubel.data.memory import free_memory
+from hubel.data.read import Reader
+from hubel.data.resident import Fetched, Resident
+from hubel.errors import UserError
+from hubel.types import Batch, map_tensors
+
+LARGEST = 64  # pixels: images up to this side may be resident
+SHARE = 1 / 4  # of the free memory that they may take
+SAMPLE = 16  # images that are looked at to learn the sizes of a folder
+PATHS = ("resident", "decoded")
+
+
+def choose_path(dataset: Any, preprocess: Any, device: torch.device | str) -> tuple[str, str]:
+    """ "resident" or "decoded", and why: same-size images up to 64 px that need at most ¼ of the free memory."""
+    shapes, depth = _shapes(dataset.images)
+    if len(shapes) > 1:
+        return "decoded", "the images have different sizes"
+    side = max(*preprocess.size, *(max(shape) for shape in shapes))
+    if side > LARGEST:
+        return "decoded", f"images of {side} pixels; up to {LARGEST} would be kept on the device"
+    height, width = preprocess.size
+    needed = len(dataset.images) * height * width * preprocess.channels * depth
+    free = free_memory(device)
+    mega = f"{needed / 2**20:,.0f} MiB of {free / 2**20:,.0f} MiB free"
+    if needed > SHARE * free:
+        return "decoded", f"keeping all images on the device would take {mega}, more than a quarter"
+    return "resident", f"all images fit on the device: {mega}"
+
+
+def _shapes(images: Any) -> tuple[set[tuple[int, int]], int]:
+    """Sizes (height, width) that occur, and bytes per number once on the device; of a sample, where files are read."""
+    array = getattr(images, "array", None)
+    if isinstance(array, np.ndarray):
+        return {(array.shape[1], array.shape[2])}, 1 if array.dtype == np.uint8 else 4
+    from hubel.data.decode import BadImage
+
+    found, depth = set(), 1
+    for i in np.unique(np.linspace(0, len(images) - 1, min(SAMPLE, len(images))).astype(int)):
+        try:
+            image = images.read(int(i))
+        except (BadImage, OSError):
+            continue
+        found.add((image.shape[0], image.shape[1]))
+        depth = max(depth, 1 if image.dtype == np.uint8 else 4)
+    return found, depth
+
+
+def parts_of(
+    n: int, batch_size: int, start: int = 0, shard: tuple[int, int] = (0, 1), drop_last: bool = False
+) -> list[np.ndarray]:
+    """The slots of each batch from batch `start` on, of one process: (rank, world).
+
+    A process takes a contiguous part of every global batch, cut between pairs of slots (mixing partners stay
+    together). Where a last batch has fewer pairs than processes, some parts are empty.
+    """
+    rank, world = shard
+    parts = []
+    for low in range(start * batch_size, n, batch_size):
+        high = min(low + batch_size, n)
+        if drop_last and high - low < batch_size:
+            break
+        pairs = (high - low + 1) // 2
+        first, last = (low + 2 * (pairs * r // world) for r in (rank, rank + 1))
+        parts.append(np.arange(first, min(last, high)))
+    return parts
+
+
+class Loader:
+    """Batches of `dataset`: pixels, targets, weights and matrices, on `device`.
+
+    `targets` takes positions (n,) int64 and gives what `Batch.targets` carries. `augment` None means evaluation.
+    `path` is "resident" or "decoded"; None chooses (`loader.path`, `loader.reason`). Files that cannot be read keep
+    their slot with weight 0 and are listed in `loader.failed` (name: reason). `loader.wait_seconds` is the time that
+    the consumer waited for batches; set it to 0 to start anew. Close it, or use it in a `with`, to end its workers.
+    """
+
+    def __init__(
+        self,
+        dataset: Any,
+        targets: Callable[[np.ndarray], Any],
+        preprocess: Any,
+        *,
+        augment: Augment | None = None,
+        seed: int = 0,
+        device: torch.device | str = "cpu",
+        workers: int = 0,
+        path: str | None = None,
+    ):
+        if path not in (None, *PATHS):
+            raise UserError(f"path is one of {', '.join(PATHS)}; got '{path}'")
+        if workers < 0:
+            raise UserError(f"workers is the number of processes that read images, 0 or more; got {workers}")
+        self.dataset, self.targets, self.preprocess = dataset, targets, preprocess
+        self.augment, self.seed, self.device = augment, seed, torch.device(device)
+        self.path, self.reason = (path, "asked for") if path else choose_path(dataset, preprocess, device)
+        self.failed: dict[str, str] = {}
+        self.wait_seconds = 0.0
+        self._weights = np.asarray(dataset.weights, dtype=np.float32)
+        self._resident: Resident | None = None
+        self._decoded = Decoded(Reader(dataset.images, preprocess, augment, seed), self.device, workers)
+
+    def count(self, n: int, batch_size: int, drop_last: bool = False) -> int:
+        """How many batches an epoch of n examples has."""
+        return n // batch_size if drop_last else -(-n // batch_size)
+
+    def batches(
+        self,
+        order: np.ndarray,
+        epoch: int,
+        batch_size: int,
+        start: int = 0,
+        shard: tuple[int, int] = (0, 1),
+        drop_last: bool = False,
+    ) -> Iterator[Batch]:
+        """The batches of one epoch from batch `start` on; `order` (n,) int64 are positions in the dataset.
+
+        A process whose part of a batch is empty gets the batch's first example with weight 0 and index −1, so that
+        every process takes the same number of steps.
+        """
+        if batch_size < 1:
+            raise UserError(f"batch_size is at least 1; got {batch_size}")
+        order = np.asarray(order, dtype=np.int64)
+        began = time.perf_counter()
+        parts = parts_of(len(order), batch_size, start, shard, drop_last)
+        empty = [len(part) == 0 for part in parts]
+        parts = [part if len(part) else np.array([(start + k) * batch_size]) for k, part in enumerate(parts)]
+        fetched = self._fetch(order, epoch, parts)
+        for slots, filler in zip(parts, empty, strict=True):
+            batch = self._batch(next(fetched), order[slots], filler)
+            self.wait_seconds += time.perf_counter() - began
+            yield batch
+            began = time.perf_counter()
+
+    def _fetch(self, order: np.ndarray, epoch: int, parts: list[np.ndarray]) -> Iterator[Fetched]:
+        if self.path == "decoded":
+            return self._decoded.fetch(order, epoch, parts)
+        if self._resident is None:
+            self._resident = Resident.load(self.dataset.images, self.preprocess, self.device)
+        return self._resident.fetch(order, epoch, parts, self.augment, self.seed)
+
+    def _batch(self, fetched: Fetched, index: np.ndarray, filler: bool) -> Batch:
+        weights = self._weights[index]
+        for example, reason in fetched.faults:
+            weights[index == example] = 0
+            self.failed[self.dataset.images.name(example)] = reason
+        rows = torch.from_numpy(index)
+        if filler:
+            weights, rows = np.zeros_like(weights), torch.full_like(rows, -1)
+        images = self.preprocess.normalise(fetched.pixels).contiguous(memory_format=torch.channels_last)
+        return Batch(
+            images=erase(images, fetched.erase),
+            targets=self._move(self.targets(index)),
+            index=rows.to(self.device),
+            weights=torch.from_numpy(weights).to(self.device),
+            sizes=fetched.sizes,
+            matrices=fetched.matrices,
+        )
+
+    def _move(self, targets: Any) -> Any:
+        return map_tensors(targets, lambda tensor: tensor.to(self.device, non_blocking=True))
+
+    def close(self) -> None:
+        """End the worker processes and let go of the images on the device; it may be used again."""
+        self._decoded.close()
+        self._resident = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

@@ -1,0 +1,96 @@
+"""One example as the network's pixels, and a batch of them: read, fit or crop, augment. No randomness but the draws'.
+
+images.read(i) (H, W, C) -> (h, w, C) uint8 or uint16 and the 3×3 from source pixels to these.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from hubel.data.augment import Augment, apply_image
+from hubel.ops.geometry import compose
+
+NOTHING = np.zeros(4, dtype=np.int32)  # no rectangle to erase
+
+
+@dataclass(frozen=True)
+class Example:
+    """One image, ready but for normalisation."""
+
+    pixels: np.ndarray  # (h, w, C) uint8 or uint16
+    matrix: np.ndarray  # (3, 3) float64: source -> pixels
+    size: tuple[int, int]  # of the source
+    erase: np.ndarray = NOTHING  # (4,) int32
+    fault: str | None = None  # why it could not be read; the pixels are zero then
+
+
+@dataclass(frozen=True)
+class Examples:
+    """B of them."""
+
+    pixels: np.ndarray  # (B, h, w, C) uint8, or int32 where the images have 16 bits
+    matrices: np.ndarray  # (B, 3, 3) float32
+    sizes: np.ndarray  # (B, 2) int64
+    erase: np.ndarray  # (B, 4) int32
+    faults: tuple[tuple[int, str], ...]  # (position in the dataset, reason)
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Reads and augments examples by their position in the dataset; picklable, for worker processes."""
+
+    images: Any  # data.images.Images
+    preprocess: Any  # data.preprocess.Preprocess
+    augment: Augment | None
+    seed: int
+
+    def one(self, example: int, slot: int = 0, epoch: int = 0) -> Example:
+        """The example that stands in `slot` of `epoch`; a file that cannot be read gives zeros and a fault."""
+        from hubel.data.decode import BadImage
+
+        try:
+            image = self.images.read(int(example))
+        except (BadImage, OSError) as fault:
+            return self._missing(str(fault) or type(fault).__name__)
+        except Exception as fault:
+            raise RuntimeError(
+                f"reading image {example}, {self.images.name(int(example))!r}, failed: {fault}"
+            ) from fault
+        return self._ready(image, int(example), slot, epoch)
+
+    def many(self, epoch: int, slots: np.ndarray, index: np.ndarray) -> Examples:
+        return collate([self.one(i, s, epoch) for i, s in zip(index, slots, strict=True)], index)
+
+    def _ready(self, image: np.ndarray, example: int, slot: int, epoch: int) -> Example:
+        size = (image.shape[0], image.shape[1])
+        pixels, fit = self.preprocess.geometry(image)
+        if self.augment is None or self.augment == Augment():
+            return Example(pixels, fit, size)
+        target = (pixels.shape[0], pixels.shape[1])
+        place = (self.seed, epoch, np.array([slot]))
+        examples = np.array([example])
+        if self.augment.crop:
+            draws = self.augment.draw(*place, size, target, examples=examples)
+            return Example(apply_image(image, draws), draws.matrices[0], size, draws.erase[0])
+        draws = self.augment.draw(*place, target, target, examples=examples)  # whole pixels: nothing is resampled
+        return Example(apply_image(pixels, draws), compose(fit, draws.matrices[0]), size, draws.erase[0])
+
+    def _missing(self, reason: str) -> Example:
+        height, width = self.preprocess.size
+        pixels = np.zeros((height, width, self.preprocess.channels), dtype=np.uint8)
+        return Example(pixels, np.eye(3), (height, width), fault=reason)
+
+
+def collate(examples: list[Example], index: np.ndarray) -> Examples:
+    """Stack; 16-bit pixels become int32, which torch can compute with."""
+    pixels = np.stack([e.pixels for e in examples])
+    return Examples(
+        pixels if pixels.dtype == np.uint8 else pixels.astype(np.int32),
+        np.stack([e.matrix for e in examples]).astype(np.float32),
+        np.array([e.size for e in examples], dtype=np.int64).reshape(-1, 2),
+        np.stack([e.erase for e in examples]),
+        tuple((int(i), e.fault) for i, e in zip(index, examples, strict=True) if e.fault is not None),
+    )

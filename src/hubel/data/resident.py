@@ -1,0 +1,145 @@
+"""The resident path: every image once, as evaluation sees it, in one array on the device; a batch is an index.
+
+pixels (N, h, w, C) uint8, or int32 where the images have 16 bits. Loaders of the same images share one array.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+from weakref import WeakValueDictionary
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hubel.data.augment import Augment, apply_batch
+from hubel.data.read import Reader
+from hubel.errors import UserError
+from hubel.ops.geometry import compose
+
+CHUNK = 32  # batches whose draws are made at once
+_shared: WeakValueDictionary[tuple[Any, ...], Resident] = WeakValueDictionary()
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """A batch on the device, ready but for normalisation, targets and weights."""
+
+    pixels: Tensor  # (B, h, w, C) uint8 or int32
+    matrices: Tensor  # (B, 3, 3) float32
+    sizes: Tensor  # (B, 2) int64
+    erase: np.ndarray  # (B, 4) int32, on the host
+    faults: tuple[tuple[int, str], ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Resident:
+    """All images of a dataset on one device."""
+
+    images: Any  # keeps the source alive: the table of shared arrays is keyed by its id
+    pixels: Tensor  # (N, h, w, C)
+    fits: np.ndarray  # (N, 3, 3) float64, source -> pixels
+    sizes: np.ndarray  # (N, 2) int64
+    faults: dict[int, str] = field(default_factory=dict)
+
+    @classmethod
+    def load(cls, images: Any, preprocess: Any, device: torch.device) -> Resident:
+        """Decode every image once, by threads (decoding releases the interpreter); shared where it exists."""
+        key = (id(images), repr((preprocess.size, preprocess.channels, preprocess.policy)), str(device))
+        found = _shared.get(key)
+        if found is None:
+            found = _shared[key] = _as_it_is(images, preprocess, device) or _decode(images, preprocess, device)
+        return found
+
+    def fetch(
+        self, order: np.ndarray, epoch: int, parts: list[np.ndarray], augment: Augment | None, seed: int
+    ) -> Iterator[Fetched]:
+        """One batch per part; `parts` are the slots of each. Draws are made for many batches at once."""
+        for start in range(0, len(parts), CHUNK):
+            chunk = parts[start : start + CHUNK]
+            ends = np.cumsum([0, *map(len, chunk)])
+            slots = np.concatenate(chunk)
+            yield from self._chunk(order[slots], slots, ends, epoch, augment, seed)
+
+    def _chunk(
+        self, index: np.ndarray, slots: np.ndarray, ends: np.ndarray, epoch: int, augment: Augment | None, seed: int
+    ) -> Iterator[Fetched]:
+        device, size = self.pixels.device, (self.pixels.shape[1], self.pixels.shape[2])
+        draws = augment.draw(seed, epoch, slots, size, size, examples=index) if augment else None
+        fits = self.fits[index]
+        matrices = torch.from_numpy((compose(fits, draws.matrices) if draws else fits).astype(np.float32)).to(device)
+        sizes, rows = torch.from_numpy(self.sizes[index]).to(device), torch.from_numpy(index).to(device)
+        erase = draws.erase if draws else np.zeros((len(slots), 4), dtype=np.int32)
+        for low, high in zip(ends[:-1], ends[1:], strict=True):
+            part = slice(low, high)
+            pixels = self.pixels.index_select(0, rows[part])
+            if draws:
+                pixels = apply_batch(pixels, draws.rows(part))
+            yield Fetched(pixels, matrices[part], sizes[part], erase[part], self._faults(index[part]))
+
+    def _faults(self, index: np.ndarray) -> tuple[tuple[int, str], ...]:
+        if not self.faults:
+            return ()
+        return tuple((int(i), self.faults[int(i)]) for i in index if int(i) in self.faults)
+
+
+def _as_it_is(images: Any, preprocess: Any, device: torch.device) -> Resident | None:
+    """An array that needs no fitting is used where it stands: on the CPU without a copy."""
+    array = getattr(images, "array", None)
+    if not isinstance(array, np.ndarray) or not len(array):
+        return None
+    first, matrix = preprocess.geometry(array[0])
+    if first.shape != array.shape[1:] or not np.allclose(matrix, np.eye(3)) or not np.array_equal(first, array[0]):
+        return None
+    size = np.array(array.shape[1:3], dtype=np.int64)
+    fits = np.broadcast_to(np.eye(3), (len(array), 3, 3))
+    return Resident(images, _tensor(array, device), fits, np.broadcast_to(size, (len(array), 2)))
+
+
+def _tensor(array: np.ndarray, device: torch.device) -> Tensor:
+    array = np.ascontiguousarray(array if array.dtype == np.uint8 else array.astype(np.int32))
+    with warnings.catch_warnings():  # "not writable": we only read
+        warnings.simplefilter("ignore", UserWarning)
+        return torch.from_numpy(array).to(device)
+
+
+def _decode(images: Any, preprocess: Any, device: torch.device) -> Resident:
+    count = len(images)
+    read = Reader(images, preprocess, None, 0).one
+    fits, sizes = np.empty((count, 3, 3)), np.empty((count, 2), dtype=np.int64)
+    faults: dict[int, str] = {}
+    pixels = _allocate(read, count, preprocess)
+
+    def store(i: int) -> None:
+        example = read(i)
+        if example.pixels.dtype != pixels.dtype and example.fault is None:
+            raise UserError(
+                f"expected images of one depth; {images.name(i)!r} has {example.pixels.dtype}, others {pixels.dtype}. "
+                "Convert them to one depth."
+            )
+        pixels[i], fits[i], sizes[i] = example.pixels, example.matrix, example.size
+        if example.fault is not None:
+            faults[i] = example.fault
+
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        _drain(pool.map(store, range(count), chunksize=64))
+    return Resident(images, _tensor(pixels, device), fits, sizes, faults)
+
+
+def _allocate(read: Callable[[int], Any], count: int, preprocess: Any) -> np.ndarray:
+    """Zeros (N, h, w, C) of the depth of the first image that can be read."""
+    for i in range(count):
+        example = read(i)
+        if example.fault is None:
+            return np.zeros((count, *example.pixels.shape), dtype=example.pixels.dtype)
+    return np.zeros((count, *preprocess.size, preprocess.channels), dtype=np.uint8)
+
+
+def _drain(results: Iterator[Any]) -> None:
+    for _ in results:  # raises what a thread raised
+        pass

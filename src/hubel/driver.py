@@ -1,0 +1,294 @@
+"""Carries a session through: plan, loop, judgement, report; one training or several, new or resumed."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from hubel import outcome, recipe, several
+from hubel.data.dataset import Dataset
+from hubel.errors import UserError
+from hubel.session import Layers, Session, load_parts, new_session, save_parts, warm_start
+from hubel.tasks.base import Task
+from hubel.train import checkpoint, distributed, plan
+from hubel.train.callbacks import Callback, Logger, LogTo, TensorBoard
+from hubel.train.loop import Loop
+from hubel.train.run import RunFolder, manifest
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a training is given beside its settings: the user's own objects, and who listens."""
+
+    progress: Any
+    recipe: str | None = None
+    model: Any = None  # an own module or function; names are settings
+    task: Task | None = None
+    from_run: Path | None = None
+    callbacks: tuple[Callback, ...] = ()
+    loggers: tuple[Logger, ...] = field(default=())
+
+
+class Report(Callback):
+    """Between the loop and the run folder: history rows, and what the user sees."""
+
+    def __init__(self, folder: RunFolder, progress: Any):
+        self.folder, self.progress = folder, progress
+        self._mean: float | None = None
+
+    def on_start(self, loop: Loop) -> None:
+        self.folder.rewrite_history(loop.history)
+        self._started, self._first = time.monotonic(), loop.step
+        epochs, steps = loop.recipe.epochs, loop.steps_per_epoch
+        self.progress.start({"epochs": epochs, "steps": steps, "run": str(self.folder.path), "step": loop.step})
+
+    def on_step(self, loop: Loop, losses: Mapping[str, Any]) -> None:
+        if not self.progress.due():
+            return
+        seconds = time.monotonic() - self._started
+        done = loop.step - self._first
+        left = (loop.recipe.epochs or 1) * loop.steps_per_epoch - loop.step
+        values = {
+            "epoch": loop.epoch + 1,
+            "epochs": loop.recipe.epochs,
+            "step": loop.batch,
+            "steps": loop.steps_per_epoch,
+            "loss": sum(float(loss) for loss in losses.values()),
+            "images_per_second": loop.images_per_second(),
+            "wait_share": loop.wait_share(),
+            "seconds_left": seconds / done * left if done else None,
+        }
+        self.progress.step(values)
+
+    def on_epoch(self, loop: Loop, row: Mapping[str, Any]) -> None:
+        self.folder.append_history(dict(row))
+        self.progress.epoch(dict(row))
+
+    def say(self, text: str) -> None:
+        self.progress.say(text)
+
+
+def carry(session: Session, folder: RunFolder, job: Job, state: Mapping[str, Any] | None = None) -> RunFolder:
+    """One training from its session to its report. `state` continues from a checkpoint."""
+    started = time.monotonic()
+    progress = job.progress if distributed.is_main() else Silent()
+    listeners: list[Callback] = [*job.callbacks]
+    if distributed.is_main():
+        loggers = [*job.loggers, *([TensorBoard()] if session.recipe.log == "tensorboard" else [])]
+        listeners = [Report(folder, progress), *listeners, *(LogTo(logger) for logger in loggers)]
+    data = session.data()
+    loop = Loop(
+        session.network,
+        session.task,
+        data,
+        session.recipe,
+        folder.path,
+        device=session.device,
+        callbacks=listeners,
+    )
+    try:
+        announce(session, loop, folder, progress)
+        if state is not None:
+            loop.restore(state)
+        if distributed.is_main():
+            folder.set_state("running")
+        loop.run()
+        progress.stop()
+        outcome.finish(session, loop, folder, time.monotonic() - started)
+    except KeyboardInterrupt:
+        folder.set_state("interrupted", "Ctrl-C")
+        progress.stop()
+        progress.say(f"Interrupted at step {loop.step}, saved. Continue with: hubel resume {folder.path}")
+        raise
+    except BaseException as fault:
+        with contextlib.suppress(Exception):
+            folder.set_state("failed", f"{type(fault).__name__}: {fault}")
+            fault.run = folder.path  # type: ignore[attr-defined]
+        raise
+    finally:
+        progress.stop()
+        data.train.close()
+        data.plain.close()
+    if distributed.is_main():
+        folder.set_state("finished")
+    distributed.barrier()
+    return folder
+
+
+def announce(session: Session, loop: Loop, folder: RunFolder, progress: Any) -> None:
+    """What was found in the data, and what the training will need, before it starts."""
+    if not distributed.is_main():
+        return
+    for note in session.dataset.notes:
+        progress.say(note)
+    parts = ", ".join(f"{name} {len(index):,}" for name, index in session.dataset.splits.items())
+    progress.say(f"{session.dataset.name}: {parts} images; {session.recipe.model} on {session.device}")
+    found = estimate(session, loop)
+    progress.say(str(found))
+    warning = plan.room(folder.path, found.disk)
+    if warning:
+        progress.say(warning)
+    folder.write_plan(found)
+
+
+def estimate(session: Session, loop: Loop) -> plan.Plan:
+    train = session.dataset.splits["train"]
+    index = train[: max(min(loop.batch_size, len(train)), 1)]
+    batch = next(iter(loop.data.plain.batches(index, 0, len(index))))
+    judged = sum(len(v) for name, v in session.dataset.splits.items()) + len(
+        session.dataset.splits.get("dev", ())
+    ) * (session.recipe.epochs or 1)
+    return plan.estimate(
+        session.network,
+        session.task,
+        batch,
+        steps=(session.recipe.epochs or 1) * loop.steps_per_epoch,
+        evaluations=-(-judged // loop.batch_size),
+        optimizer=session.recipe.optimizer.name or "adamw",
+        averaged=loop.ema is not None,
+        resident=loop.data.train.resident_bytes,
+        autocast=loop.autocast,
+    )
+
+
+class Silent:
+    """A progress that says nothing: for all processes but the first."""
+
+    def due(self) -> bool:
+        return False
+
+    def __getattr__(self, name: str) -> Any:
+        return lambda *args, **options: None
+
+
+# New, resumed, several ----------------------------------------------------------------------------------------
+
+
+def make_session(dataset: Dataset, layers: Layers, job: Job) -> Session:
+    session = new_session(dataset, layers, recipe_name=job.recipe, model=job.model, task=job.task)
+    if job.from_run is not None:
+        weights, source = weights_of(job.from_run), str(job.from_run)
+        said = warm_start(session.network, weights, source)
+        job.progress.say(said)
+    return session
+
+
+def weights_of(path: Path) -> Mapping[str, torch.Tensor]:
+    """The kept weights of a run."""
+    folder = RunFolder.open(path)
+    kept = "best" if any((folder.path / "checkpoints" / "best").glob("*.json")) else "last"
+    return checkpoint.load(folder.path / "checkpoints" / kept)["network"]
+
+
+def write_beginnings(session: Session, folder: RunFolder, source: Any, data_hash: str) -> None:
+    """What a run folder holds before the first step; network.json comes last and makes it resumable."""
+    folder.write_config(session.settings)
+    folder.write_manifest(
+        manifest(
+            seed=session.recipe.seed,
+            data={"hash": data_hash, "source": str(source), "name": session.dataset.name},
+            device=str(session.device),
+            launcher=distributed.launcher(),
+        )
+    )
+    folder.write_quarantine(session.dataset.quarantine)
+    np.savez(folder.path / "splits.npz", **session.dataset.splits)  # type: ignore[arg-type]
+    save_parts(session, folder.path / "network.json")
+
+
+def begin(session: Session, folder: RunFolder, source: Any, job: Job) -> RunFolder:
+    """A new training in an empty folder."""
+    if distributed.is_main():
+        write_beginnings(session, folder, source, session.dataset.hash())
+    distributed.barrier()
+    return carry(session, folder, job)
+
+
+def begin_all(
+    dataset: Dataset, session: Session, layers: Layers, folder: RunFolder, source: Any, job: Job
+) -> RunFolder:
+    """Folds, restarts and a refit: children first, then what the parent shows."""
+    chosen = session.recipe
+    if distributed.is_main():
+        write_beginnings(session, folder, source, dataset.hash())
+        folder.set_state("running")
+    distributed.barrier()
+
+    def train(data: Dataset, changes: Mapping[str, Any], path: Path) -> RunFolder:
+        return train_child(data, changes, path, layers, source, job)
+
+    children = several.train_children(session.dataset, chosen, folder, train)
+    if chosen.refit:
+        data, changes = several.refit_dataset(session.dataset), several.refit_options(children, chosen)
+        last = make_session(data, [*layers, ("refit", changes)], job)
+        save_parts(last, folder.path / "network.json")
+        carry(last, folder, job)
+    elif chosen.folds == 0:
+        several.adopt(several.best(children, session.task.primary), folder)
+    if distributed.is_main():
+        several.write_summary(children, folder)
+        folder.set_state("finished")
+    distributed.barrier()
+    return folder
+
+
+def train_child(
+    data: Dataset, changes: Mapping[str, Any], path: Path, layers: Layers, source: Any, job: Job
+) -> RunFolder:
+    """One of several: resumed where it was interrupted, else trained from its beginning."""
+    job.progress.say(f"{path.parent.name} {path.name}")
+    if any((path / "checkpoints" / "last").glob("*.json")):
+        return continue_run(RunFolder.open(path), data, {}, job)
+    session = make_session(data, [*layers, (path.parent.name, changes)], job)
+    folder = RunFolder.at(path)
+    return begin(session, folder, source, job)
+
+
+CHANGEABLE = ("epochs", "device", "workers", "save_every", "micro_batch", "log", "regularize.patience")
+
+
+def continue_run(folder: RunFolder, dataset: Dataset, changes: Mapping[str, Any], job: Job) -> RunFolder:
+    """From the last whole checkpoint; `changes` are flat options out of CHANGEABLE."""
+    settings = folder.settings | recipe.settings_of([("resume", changes)])
+    chosen = recipe.unflatten({key: setting.value for key, setting in settings.items()})
+    with np.load(folder.path / "splits.npz") as saved:
+        dataset = dataset.with_splits({name: saved[name] for name in saved.files})
+    parts = load_parts(folder.path, chosen, model=job.model, task=job.task)
+    session = Session(settings, chosen, dataset, parts.task, parts.network, parts.preprocess, parts.device)
+    checkpoint.clean(folder.path / "checkpoints" / "last")
+    checkpoint.clean(folder.path / "checkpoints" / "best")
+    state = checkpoint.load(folder.path / "checkpoints" / "last")
+    if state["position"]["epoch"] >= (chosen.epochs or 1) and folder.state == "finished":
+        raise UserError(
+            f"{folder.path} finished its {chosen.epochs} epochs. Give it more: hubel resume {folder.path} "
+            f"--epochs {2 * (chosen.epochs or 1)}"
+        )
+    if changes:
+        folder.write_config(settings)
+    return carry(session, folder, job, state)
+
+
+def check_changes(changes: Mapping[str, Any]) -> None:
+    for key in changes:
+        if key not in CHANGEABLE:
+            raise UserError(
+                f"'{key}' can't change in mid-training: the run would no longer be one experiment. A resume takes "
+                f"{', '.join(CHANGEABLE)}. For the rest start a new run from these weights: hubel train … --from RUN."
+            )
+
+
+def same_data(dataset: Dataset, folder: RunFolder) -> None:
+    """Raise UserError where the data is not what the run began with."""
+    before = folder.manifest.get("data", {}).get("hash")
+    if before is not None and before != dataset.hash():
+        raise UserError(
+            f"The data at {dataset.source} has changed since the run began, so it can't go on exactly. Restore the "
+            f"data, or start anew from its weights: hubel train {dataset.source} --from {folder.path}"
+        )

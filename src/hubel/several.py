@@ -1,0 +1,113 @@
+"""Several trainings as one run: cross-validation folds, random restarts, and a last fit on train + dev.
+
+    runs/<dataset>-<model>/<n>/folds/1 … k      each fold is the dev part once
+    runs/<dataset>-<model>/<n>/restarts/1 … r   other weights and order each time; the best on dev is kept
+    runs/<dataset>-<model>/<n>/selection/1      before --refit, where neither folds nor restarts were asked for
+
+Each child is a run folder of its own, so a killed driver finds what is finished and what can be resumed.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import statistics
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hubel.data import split
+from hubel.data.dataset import Dataset
+from hubel.recipe import Recipe
+from hubel.tasks.base import Objective
+from hubel.train import distributed
+from hubel.train.atomic import write_atomically
+from hubel.train.run import RunFolder
+
+Train = Callable[[Dataset, Mapping[str, Any], Path], RunFolder]  # dataset with splits, changed options, folder
+
+
+def jobs(dataset: Dataset, recipe: Recipe) -> tuple[str, list[tuple[Dataset, dict[str, Any]]]]:
+    """What is trained, and the name of the folder that holds it."""
+    alone = {"folds": 0, "restarts": 1, "refit": False}
+    if recipe.folds:
+        pool = np.sort(np.concatenate([dataset.splits["train"], dataset.splits.get("dev", np.empty(0, np.int64))]))
+        parts = split.folds(dataset, pool, recipe.folds, recipe.split.seed)
+        rest = {name: index for name, index in dataset.splits.items() if name not in ("train", "dev")}
+        return "folds", [(dataset.with_splits({**rest, "train": a, "dev": b}), alone) for a, b in parts]
+    if recipe.restarts > 1:
+        return "restarts", [(dataset, {**alone, "seed": recipe.seed + i}) for i in range(recipe.restarts)]
+    return "selection", [(dataset, alone)]
+
+
+def train_children(dataset: Dataset, recipe: Recipe, parent: RunFolder, train: Train) -> list[RunFolder]:
+    """Train what is not finished yet; returns the children in order."""
+    kind, work = jobs(dataset, recipe)
+    children = []
+    for number, (data, changes) in enumerate(work, start=1):
+        path = parent.path / kind / str(number)
+        if path.exists() and RunFolder.open(path).state == "finished":
+            children.append(RunFolder.open(path))
+        else:
+            children.append(train(data, changes, path))
+    return children
+
+
+def best(children: list[RunFolder], primary: Objective) -> RunFolder:
+    """The child with the best dev score (notes 001 take the lowest training error: that picks what overfits most)."""
+    found = children[0]
+    for child in children[1:]:
+        if primary.better(child.metrics["dev"][primary.metric], found.metrics["dev"][primary.metric]):
+            found = child
+    return found
+
+
+def adopt(child: RunFolder, parent: RunFolder) -> None:
+    """The parent becomes a copy of its best child."""
+    if not distributed.is_main():
+        return
+    for path in sorted(child.path.iterdir()):
+        if path.is_dir():
+            shutil.copytree(path, parent.path / path.name, dirs_exist_ok=True)
+        elif path.name not in ("config.json", "state.json"):
+            shutil.copy2(path, parent.path / path.name)
+
+
+def write_summary(children: list[RunFolder], parent: RunFolder) -> None:
+    """several.json: each child's metrics, their mean and deviation; for folds these are the parent's metrics too."""
+    content = {
+        "children": [{"run": str(c.path.relative_to(parent.path)), "metrics": c.metrics} for c in children],
+        "summary": summary(children),
+    }
+    write_atomically(parent.path / "several.json", json.dumps(content, indent=1).encode())
+    if not parent.metrics:
+        parent.write_metrics({"metrics": summary(children), "seconds": sum(c.seconds for c in children)})
+
+
+def summary(children: list[RunFolder]) -> dict[str, dict[str, float]]:
+    """Mean and standard deviation of each metric over the children, by split."""
+    found: dict[str, dict[str, float]] = {}
+    for name in children[0].metrics:
+        for metric in children[0].metrics[name]:
+            scores = [child.metrics[name][metric] for child in children]
+            found.setdefault(name, {})[metric] = statistics.fmean(scores)
+            if len(scores) > 1:
+                found[name][f"{metric}.std"] = statistics.stdev(scores)
+    return found
+
+
+def refit_dataset(dataset: Dataset) -> Dataset:
+    """Everything but the test part is learnt from; nothing is left to choose by."""
+    splits = {name: index for name, index in dataset.splits.items() if name not in ("dev", "train-dev")}
+    held = [dataset.splits[name] for name in ("train", "train-dev", "dev") if name in dataset.splits]
+    return dataset.with_splits({**splits, "train": np.sort(np.concatenate(held))})
+
+
+def refit_options(children: list[RunFolder], recipe: Recipe) -> dict[str, Any]:
+    """As many epochs as were best: the median over the children where the best weights were kept."""
+    epochs = recipe.epochs
+    if recipe.keep == "best":
+        epochs = round(statistics.median(child.best_epoch for child in children))
+    return {"folds": 0, "restarts": 1, "refit": False, "epochs": epochs, "keep": "last"}

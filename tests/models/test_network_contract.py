@@ -1,0 +1,171 @@
+"""What every network promises, whatever its family."""
+
+import copy
+
+import pytest
+import safetensors.torch
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from hubel.errors import UserError
+from hubel.models.convnet import convnet, small_cnn
+from hubel.models.lenet import lenet5
+from hubel.models.linear import linear
+from hubel.models.mlp import mlp
+from hubel.models.perceptron import perceptron
+from hubel.models.resnet_cifar import plain20, resnet8, resnet20
+
+
+def tiny_convnet(**options):
+    return convnet(**{"widths": (8, 12, 16), **options})
+
+
+def tiny_resnet(**options):
+    return resnet8(**{"widths": (8, 12, 17), **options})
+
+
+NETWORKS = {
+    "linear": (linear, {}),
+    "mlp": (mlp, {"hidden": (20, 10)}),
+    "mlp-batch-after": (mlp, {"hidden": (20, 10), "norm": "batch", "norm_place": "after", "dropout": (0.2, 0.5)}),
+    "mlp-maxout": (mlp, {"hidden": (20, 10), "activation": "maxout", "pieces": 3}),
+    "lenet5": (lenet5, {}),
+    "lenet5-modern": (lenet5, {"activation": "relu", "pool": "max", "norm": "batch", "dropout": 0.3}),
+    "convnet": (tiny_convnet, {}),
+    "convnet-average": (tiny_convnet, {"pool": "average", "norm": "none", "activation": "gelu", "logit_scale": 0.5}),
+    "small_cnn": (small_cnn, {}),
+    "resnet8": (tiny_resnet, {}),
+    "resnet20": (resnet20, {}),
+    "plain20": (plain20, {}),
+}
+FIXED = ("linear", "mlp", "lenet5")  # families with a dense layer on the pixels: one size after construction
+STOCHASTIC = (nn.Dropout, nn.BatchNorm1d, nn.BatchNorm2d)
+
+
+@pytest.fixture(params=NETWORKS)
+def case(request):
+    return request.param
+
+
+@pytest.fixture(autouse=True)
+def seed():
+    torch.manual_seed(0)
+
+
+def make(case, classes=5, input=(3, 16, 20)):
+    function, options = NETWORKS[case]
+    return function(classes=classes, input=input, **options)
+
+
+def allowed(size, stride):
+    return {size // stride, -(-size // stride)}
+
+
+@pytest.mark.parametrize("classes, channels, height, width", [(5, 3, 16, 20), (1, 1, 29, 17), (10, 4, 32, 32)])
+def test_shapes_of_logits_and_maps(case, classes, channels, height, width):
+    network = make(case, classes, (channels, height, width))
+    images = torch.randn(2, channels, height, width)
+    assert network(images).shape == (2, classes)
+    maps = network.maps(images)
+    assert [m.shape[1] for m in maps] == list(network.channels)
+    if not network.strides:
+        assert len(maps) == 1
+        assert maps[0].shape == (2, network.channels[0])
+        return
+    assert list(network.strides) == sorted(network.strides)
+    assert network.strides[0] == 2
+    for i, (found, stride) in enumerate(zip(maps, network.strides, strict=True)):
+        for size, side in ((height, found.shape[2]), (width, found.shape[3])):
+            if hasattr(network, "starts"):  # valid convolutions: as many cells as fit behind the first
+                start = network.starts[i]
+                assert start + (side - 1) * stride <= size - start < start + (side + 1) * stride
+            else:
+                assert side in allowed(size, stride)
+
+
+@pytest.mark.parametrize("case", [name for name in NETWORKS if name.split("-")[0] not in FIXED])
+def test_fully_convolutional_networks_take_another_size(case):
+    assert make(case).eval()(torch.randn(2, 3, 33, 47)).shape == (2, 5)
+
+
+def test_forward_is_the_head_on_the_maps(case):
+    network = make(case).eval()
+    images = torch.randn(2, 3, 16, 20)
+    assert torch.equal(network(images), network.head(network.maps(images)))
+    assert network.default_head(7).eval()(network.maps(images)).shape == (2, 7)
+
+
+def test_gradients_reach_every_parameter_and_are_finite(case):
+    network = make(case)
+    F.cross_entropy(network(torch.randn(8, 3, 16, 20)), torch.arange(8) % 5).backward()
+    for name, parameter in network.named_parameters():
+        assert parameter.grad is not None, name
+        assert torch.isfinite(parameter.grad).all(), name
+        assert parameter.grad.any(), name
+
+
+def test_survives_saving_and_loading(case, tmp_path):
+    network, images = make(case), torch.randn(4, 3, 16, 20)
+    network(images)  # moves the running statistics of batch norm
+    safetensors.torch.save_file(network.state_dict(), tmp_path / "weights.safetensors")
+    torch.manual_seed(1)
+    other = make(case)
+    other.load_state_dict(safetensors.torch.load_file(tmp_path / "weights.safetensors"))
+    assert torch.equal(network.eval()(images), other.eval()(images))
+
+
+def test_a_seed_gives_the_same_network_and_the_same_outputs(case):
+    images = torch.randn(4, 3, 16, 20)
+    outputs = []
+    for _ in range(2):
+        torch.manual_seed(3)
+        network = make(case)
+        outputs.append(network(images))
+    assert torch.equal(*outputs)
+
+
+def test_in_evaluation_an_image_does_not_depend_on_its_batch(case):
+    network, images = make(case), torch.randn(6, 3, 16, 20)
+    network(images)
+    network.eval()
+    alone = torch.cat([network(image[None]) for image in images])
+    torch.testing.assert_close(network(images), alone, rtol=1e-4, atol=1e-5)
+
+
+def test_training_mode_matters_only_to_dropout_and_batch_norm(case):
+    network, images = make(case), torch.randn(4, 3, 16, 20)
+    for module in network.modules():
+        if isinstance(module, STOCHASTIC):
+            module.eval()
+    found = [module for module in network.modules() if isinstance(module, STOCHASTIC)]
+    outputs = network(images)
+    assert network.training
+    assert not any(module.training for module in found)
+    assert torch.equal(outputs, network.eval()(images))
+
+
+def test_bf16_and_channels_last_give_nearly_the_same(case):
+    network, images = make(case), torch.randn(16, 3, 16, 20)
+    network(images)
+    expected = network.eval()(images)
+    last = copy.deepcopy(network).to(memory_format=torch.channels_last)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = last(images.to(memory_format=torch.channels_last)).float()
+    error = (found - expected).pow(2).mean().sqrt() / expected.std()
+    assert error < 0.05, f"relative error {error:.3f}"
+    torch.testing.assert_close(last(images), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "function, side", [(lenet5, 15), (convnet, 3), (small_cnn, 3), (resnet8, 3), (resnet20, 3)]
+)
+def test_an_input_that_is_too_small_is_refused(function, side):
+    with pytest.raises(UserError, match=rf"{side}×{side} pixels is too small .* smallest is {side + 1}×{side + 1}"):
+        function(classes=5, input=(3, side, side))
+    assert function(classes=5, input=(1, side + 1, side + 1)).eval()(torch.randn(1, 1, side + 1, side + 1)).shape == (1, 5)
+
+
+def test_every_function_says_which_size_it_wants():
+    assert lenet5.size == 32
+    assert all(f.size is None for f in (linear, perceptron, mlp, convnet, small_cnn, resnet8, resnet20, plain20))
