@@ -46,7 +46,7 @@ def choose_path(dataset: Any, preprocess: Any, device: torch.device | str) -> tu
 
 
 def _shapes(images: Any) -> tuple[set[tuple[int, int]], int]:
-    """Sizes (height, width) that occur, and bytes per number once on the device; of a sample, where files are read."""
+    """Sizes (height, width) that occur and bytes per number on the device; of a sample, where files are read."""
     array = getattr(images, "array", None)
     if isinstance(array, np.ndarray):
         return {(array.shape[1], array.shape[2])}, 1 if array.dtype == np.uint8 else 4
@@ -89,7 +89,8 @@ class Loader:
     `targets` takes positions (n,) int64 and gives what `Batch.targets` carries. `augment` None means evaluation.
     `path` is "resident" or "decoded"; None chooses (`loader.path`, `loader.reason`). Files that cannot be read keep
     their slot with weight 0 and are listed in `loader.failed` (name: reason). `loader.wait_seconds` is the time that
-    the consumer waited for batches; set it to 0 to start anew. Close it, or use it in a `with`, to end its workers.
+    the consumer waited for batches; set it to 0 to start anew. `like` is a loader of the same images, whose resident
+    copy this one shares. Close a loader, or use it in a `with`, to end its workers.
     """
 
     def __init__(
@@ -103,6 +104,7 @@ class Loader:
         device: torch.device | str = "cpu",
         workers: int = 0,
         path: str | None = None,
+        like: Loader | None = None,
     ):
         if path not in (None, *PATHS):
             raise UserError(f"path is one of {', '.join(PATHS)}; got '{path}'")
@@ -114,8 +116,13 @@ class Loader:
         self.failed: dict[str, str] = {}
         self.wait_seconds = 0.0
         self._weights = np.asarray(dataset.weights, dtype=np.float32)
-        self._resident: Resident | None = None
+        shared = like._residents if like is not None and self._same_pixels(like) else []
+        self._residents: list[Resident] = shared  # empty or one
         self._decoded = Decoded(Reader(dataset.images, preprocess, augment, seed), self.device, workers)
+
+    def _same_pixels(self, other: Loader) -> bool:
+        same = other.dataset.images is self.dataset.images and other.preprocess == self.preprocess
+        return same and other.device == self.device
 
     def count(self, n: int, batch_size: int, drop_last: bool = False) -> int:
         """How many batches an epoch of n examples has."""
@@ -152,9 +159,9 @@ class Loader:
     def _fetch(self, order: np.ndarray, epoch: int, parts: list[np.ndarray]) -> Iterator[Fetched]:
         if self.path == "decoded":
             return self._decoded.fetch(order, epoch, parts)
-        if self._resident is None:
-            self._resident = Resident.load(self.dataset.images, self.preprocess, self.device)
-        return self._resident.fetch(order, epoch, parts, self.augment, self.seed)
+        if not self._residents:
+            self._residents.append(Resident.load(self.dataset.images, self.preprocess, self.device))
+        return self._residents[0].fetch(order, epoch, parts, self.augment, self.seed)
 
     def _batch(self, fetched: Fetched, index: np.ndarray, filler: bool) -> Batch:
         weights = self._weights[index]
@@ -180,7 +187,7 @@ class Loader:
     def close(self) -> None:
         """End the worker processes and let go of the images on the device; it may be used again."""
         self._decoded.close()
-        self._resident = None
+        self._residents = []
 
     def __enter__(self) -> Self:
         return self

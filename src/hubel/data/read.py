@@ -5,7 +5,7 @@ images.read(i) (H, W, C) -> (h, w, C) uint8 or uint16 and the 3×3 from source p
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,9 @@ import numpy as np
 from hubel.data.augment import Augment, apply_image
 from hubel.ops.geometry import compose
 
-NOTHING = np.zeros(4, dtype=np.int32)  # no rectangle to erase
+
+def _no_rectangle() -> np.ndarray:
+    return np.zeros(4, dtype=np.int32)
 
 
 @dataclass(frozen=True)
@@ -23,7 +25,7 @@ class Example:
     pixels: np.ndarray  # (h, w, C) uint8 or uint16
     matrix: np.ndarray  # (3, 3) float64: source -> pixels
     size: tuple[int, int]  # of the source
-    erase: np.ndarray = NOTHING  # (4,) int32
+    erase: np.ndarray = field(default_factory=_no_rectangle)  # (4,) int32
     fault: str | None = None  # why it could not be read; the pixels are zero then
 
 

@@ -1,17 +1,17 @@
 """The resident path: every image once, as evaluation sees it, in one array on the device; a batch is an index.
 
-pixels (N, h, w, C) uint8, or int32 where the images have 16 bits. Loaders of the same images share one array.
+pixels (N, h, w, C) uint8, or int32 where the images have 16 bits.
 """
 
 from __future__ import annotations
 
+import itertools
 import os
 import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
-from weakref import WeakValueDictionary
 
 import numpy as np
 import torch
@@ -23,7 +23,6 @@ from hubel.errors import UserError
 from hubel.ops.geometry import compose
 
 CHUNK = 32  # batches whose draws are made at once
-_shared: WeakValueDictionary[tuple[Any, ...], Resident] = WeakValueDictionary()
 
 
 @dataclass(frozen=True)
@@ -41,7 +40,6 @@ class Fetched:
 class Resident:
     """All images of a dataset on one device."""
 
-    images: Any  # keeps the source alive: the table of shared arrays is keyed by its id
     pixels: Tensor  # (N, h, w, C)
     fits: np.ndarray  # (N, 3, 3) float64, source -> pixels
     sizes: np.ndarray  # (N, 2) int64
@@ -49,12 +47,8 @@ class Resident:
 
     @classmethod
     def load(cls, images: Any, preprocess: Any, device: torch.device) -> Resident:
-        """Decode every image once, by threads (decoding releases the interpreter); shared where it exists."""
-        key = (id(images), repr((preprocess.size, preprocess.channels, preprocess.policy)), str(device))
-        found = _shared.get(key)
-        if found is None:
-            found = _shared[key] = _as_it_is(images, preprocess, device) or _decode(images, preprocess, device)
-        return found
+        """Read every image once; an array that needs no fitting is taken as it is."""
+        return _as_it_is(images, preprocess, device) or _decode(images, preprocess, device)
 
     def fetch(
         self, order: np.ndarray, epoch: int, parts: list[np.ndarray], augment: Augment | None, seed: int
@@ -75,7 +69,7 @@ class Resident:
         matrices = torch.from_numpy((compose(fits, draws.matrices) if draws else fits).astype(np.float32)).to(device)
         sizes, rows = torch.from_numpy(self.sizes[index]).to(device), torch.from_numpy(index).to(device)
         erase = draws.erase if draws else np.zeros((len(slots), 4), dtype=np.int32)
-        for low, high in zip(ends[:-1], ends[1:], strict=True):
+        for low, high in itertools.pairwise(ends):
             part = slice(low, high)
             pixels = self.pixels.index_select(0, rows[part])
             if draws:
@@ -98,7 +92,7 @@ def _as_it_is(images: Any, preprocess: Any, device: torch.device) -> Resident | 
         return None
     size = np.array(array.shape[1:3], dtype=np.int64)
     fits = np.broadcast_to(np.eye(3), (len(array), 3, 3))
-    return Resident(images, _tensor(array, device), fits, np.broadcast_to(size, (len(array), 2)))
+    return Resident(_tensor(array, device), fits, np.broadcast_to(size, (len(array), 2)))
 
 
 def _tensor(array: np.ndarray, device: torch.device) -> Tensor:
@@ -109,6 +103,7 @@ def _tensor(array: np.ndarray, device: torch.device) -> Tensor:
 
 
 def _decode(images: Any, preprocess: Any, device: torch.device) -> Resident:
+    """By threads: decoding and resizing release the interpreter."""
     count = len(images)
     read = Reader(images, preprocess, None, 0).one
     fits, sizes = np.empty((count, 3, 3)), np.empty((count, 2), dtype=np.int64)
@@ -119,8 +114,8 @@ def _decode(images: Any, preprocess: Any, device: torch.device) -> Resident:
         example = read(i)
         if example.pixels.dtype != pixels.dtype and example.fault is None:
             raise UserError(
-                f"expected images of one depth; {images.name(i)!r} has {example.pixels.dtype}, others {pixels.dtype}. "
-                "Convert them to one depth."
+                f"expected images of one depth; {images.name(i)!r} has {example.pixels.dtype}, others have "
+                f"{pixels.dtype}. Convert them to one depth."
             )
         pixels[i], fits[i], sizes[i] = example.pixels, example.matrix, example.size
         if example.fault is not None:
@@ -128,7 +123,7 @@ def _decode(images: Any, preprocess: Any, device: torch.device) -> Resident:
 
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
         _drain(pool.map(store, range(count), chunksize=64))
-    return Resident(images, _tensor(pixels, device), fits, sizes, faults)
+    return Resident(_tensor(pixels, device), fits, sizes, faults)
 
 
 def _allocate(read: Callable[[int], Any], count: int, preprocess: Any) -> np.ndarray:
