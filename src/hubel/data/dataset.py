@@ -1,0 +1,115 @@
+"""Images plus annotations plus class names plus splits: what a training is given.
+
+An index of flat arrays, so that memory does not grow with workers: `annotations["label"]` (N,) int64 for one of K
+classes, `["labels"]` (N, K) float32 for several of K, `["numbers"]` (N, D) float32 for regression, `["group"]` (N,)
+int64 for what must stay together in one split.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Self
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hubel.data.images import Images
+from hubel.errors import UserError, did_you_mean
+
+SPLITS = ("train", "train-dev", "dev", "test")
+
+
+@dataclass(frozen=True)
+class Bad:
+    """A file that takes no part, and why."""
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """N images and what is known about them; positions 0 … N − 1 never change, whatever is left out."""
+
+    name: str  # "digits", "cifar10_dev": names the run folder
+    images: Images
+    annotations: Mapping[str, np.ndarray]
+    classes: tuple[str, ...] = ()
+    splits: Mapping[str, np.ndarray] = field(default_factory=dict)  # int64 positions; {} = not split yet
+    weights: np.ndarray = field(default_factory=lambda: np.empty(0, np.float32))  # (N,) 1 unless given; 0: left out
+    source: str = ""  # resolved path or built-in name
+    format: str = "python"  # "folder", "idx", "npz", "built-in", "python"
+    notes: tuple[str, ...] = ()  # what was recognised and why: printed before training
+    quarantine: tuple[Bad, ...] = ()
+    traits: Mapping[str, Any] = field(default_factory=dict)  # {"mirror": False}: a flip changes the label
+
+    def __post_init__(self) -> None:
+        n = len(self.images)
+        if n and not self.weights.size:
+            object.__setattr__(self, "weights", np.ones(n, np.float32))
+        for column, values in {**self.annotations, "weights": self.weights}.items():
+            if len(values) != n:
+                raise UserError(
+                    f"{self.name}: {n:,} images but {len(values):,} values in '{column}'. "
+                    "Give one per image, in the same order."
+                )
+        self._check_labels()
+        for part, index in self.splits.items():
+            if part not in SPLITS:
+                raise UserError(
+                    f"{self.name}: a split is one of {', '.join(SPLITS)}; got '{part}'{did_you_mean(part, SPLITS)}"
+                )
+            if len(index) and not 0 <= index.min() <= index.max() < n:
+                raise UserError(f"{self.name}: the split '{part}' names images beyond 0 … {n - 1}.")
+
+    def _check_labels(self) -> None:
+        labels = self.annotations.get("label")
+        if labels is None or not len(labels):
+            return
+        if labels.min() < 0 or labels.max() >= len(self.classes):
+            raise UserError(
+                f"{self.name}: labels must be 0 … {len(self.classes) - 1} for {len(self.classes)} classes; "
+                f"found {labels.min()} … {labels.max()}. Number the classes from 0."
+            )
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def take(self, column: str, index: np.ndarray) -> Tensor:
+        """The annotations of the images `index` (n,) as a tensor (n, …). UserError where the column is missing."""
+        if column not in self.annotations:
+            known = ", ".join(f"'{name}'" for name in self.annotations) or "nothing"
+            raise UserError(
+                f"{self.name} has no '{column}' for its images, only {known}{did_you_mean(column, self.annotations)}. "
+                "Choose another task, or give the annotations that it needs."
+            )
+        return torch.from_numpy(np.ascontiguousarray(self.annotations[column][index]))
+
+    def with_splits(self, splits: Mapping[str, np.ndarray], *notes: str) -> Self:
+        """The same images in other parts; `notes` are added to those that are printed."""
+        arrays = {name: np.asarray(index, dtype=np.int64) for name, index in splits.items()}
+        return replace(self, splits=arrays, notes=(*self.notes, *notes))
+
+    def without(self, positions: np.ndarray, bad: tuple[Bad, ...]) -> Self:
+        """The same dataset with the images at `positions` left out: weight 0, in no split, in quarantine."""
+        weights = self.weights.copy()
+        weights[positions] = 0
+        splits = {name: index[~np.isin(index, positions)] for name, index in self.splits.items()}
+        return replace(self, weights=weights, splits=splits, quarantine=(*self.quarantine, *bad))
+
+    def usable(self) -> np.ndarray:
+        """(n,) int64 positions whose weight is above 0."""
+        return np.flatnonzero(self.weights > 0)
+
+    def hash(self) -> str:
+        """32 hexadecimal digits: of the pixels, or name, size and time of the files; of annotations and classes."""
+        seen = hashlib.blake2b(self.images.digest(), digest_size=16)
+        seen.update(repr(self.classes).encode("utf-8", "surrogateescape"))
+        for column in sorted(self.annotations):
+            values = np.ascontiguousarray(self.annotations[column])
+            seen.update(f"{column} {values.shape} {values.dtype}".encode())
+            seen.update(values.data)
+        return seen.hexdigest()

@@ -1,0 +1,247 @@
+"""From the bytes of one image file to pixels: (H, W, C) uint8 or uint16, C in {1, 3}, upright, opaque.
+
+Decided by content, never by the file's extension. EXIF orientation is applied; transparency is laid on white; the
+first frame of an animation is taken; palettes and CMYK become RGB; 16 bits stay 16 bits, in colour too. Embedded
+colour profiles are not applied. What is damaged raises BadImage: nothing is filled in.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import io
+import os
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+import cv2
+import numpy as np
+from PIL import Image
+
+MAX_PIXELS = 178_956_970  # 0.5 GB as RGB; where Pillow refuses, too
+FORMATS = ("JPEG", "MPO", "PNG", "GIF", "BMP", "DIB", "WEBP", "TIFF", "PPM", "JPEG2000", "AVIF")
+GREY_MODES = {"1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "I;16N"}
+_limit_lock = threading.Lock()
+
+
+class BadImage(Exception):
+    """A file that is no whole image; `reason` is one sentence without the file's name."""
+
+    def __init__(self, reason: str):
+        super().__init__(reason)
+        self.reason = reason
+
+
+@dataclass(frozen=True)
+class Header:
+    """What an image says about itself before it is decoded; height and width after EXIF orientation."""
+
+    height: int
+    width: int
+    channels: int  # 1 or 3
+    depth: int  # bits per value: 8 or 16
+
+
+def decode(source: str | bytes | os.PathLike, channels: int | None = None, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+    """(H, W, C) uint8 or uint16 of a path, or of a file's content given as bytes.
+
+    `channels` 1 or 3 converts between grey and colour; None keeps what the file has. Raises BadImage for anything
+    that is damaged, no image, unreadable or larger than `max_pixels` (checked before memory is taken).
+    """
+    data = source if isinstance(source, bytes) else _read(source)
+    with _open(io.BytesIO(data), max_pixels) as image:
+        head = _header(image)
+        if image.format in ("JPEG", "MPO"):
+            _require_end_marker(data)
+        with _damage():
+            pixels = _deep_pixels(data) if _is_deep_colour(image) else _pixels(image)
+            pixels = orient(pixels, _orientation(image))
+    return convert(pixels, channels or head.channels)
+
+
+def header(source: str | bytes | os.PathLike, max_pixels: int = MAX_PIXELS) -> Header:
+    """Size, channels and depth, from the first bytes of the file. Raises BadImage as `decode` does."""
+    if isinstance(source, bytes):
+        with _open(io.BytesIO(source), max_pixels) as image:
+            return _header(image)
+    with _reading(), Path(source).open("rb") as file, _open(file, max_pixels) as image:
+        return _header(image)
+
+
+def convert(image: np.ndarray, channels: int, depth: int | None = None) -> np.ndarray:
+    """(H, W, C) -> the same image with `channels` 1 or 3 and, where given, `depth` 8 or 16 bits.
+
+    Grey is the luma of ITU-R BT.601 with Pillow's rounding: (19595 R + 38470 G + 7471 B + 2¹⁵) / 2¹⁶. Eight bits
+    become sixteen by · 257 (255 -> 65535) and sixteen become eight by the nearest value.
+    """
+    if image.shape[2] != channels:
+        image = np.repeat(image, 3, axis=2) if channels == 3 else _luma(image)
+    if depth == 16 and image.dtype == np.uint8:
+        return image.astype(np.uint16) * np.uint16(257)
+    if depth == 8 and image.dtype == np.uint16:
+        return ((image.astype(np.uint32) + 128) // 257).astype(np.uint8)
+    return image
+
+
+def orient(image: np.ndarray, orientation: int) -> np.ndarray:
+    """(H, W, C) as stored -> upright, by the EXIF tag 0x0112: 1 as it is … 8 a quarter turn anticlockwise."""
+    if orientation in (5, 6, 7, 8):
+        image = image.transpose(1, 0, 2)
+    if orientation in (3, 4, 7, 8):
+        image = image[::-1]
+    if orientation in (2, 3, 6, 7):
+        image = image[:, ::-1]
+    return np.ascontiguousarray(image)
+
+
+# Reading -------------------------------------------------------------------------------------------------------
+
+
+def _read(path: str | os.PathLike) -> bytes:
+    with _reading():
+        return Path(path).read_bytes()
+
+
+@contextlib.contextmanager
+def _reading() -> Iterator[None]:
+    try:
+        yield
+    except OSError as fault:
+        raise BadImage(f"can't be read: {os.strerror(fault.errno) if fault.errno else fault}") from fault
+
+
+@contextlib.contextmanager
+def _damage() -> Iterator[None]:
+    """Decoders raise a dozen kinds of errors on damaged files; all mean the same to us."""
+    try:
+        yield
+    except (BadImage, MemoryError):
+        raise
+    except Exception as fault:
+        text = str(fault).splitlines()[0] if str(fault) else type(fault).__name__
+        raise BadImage(f"{'truncated' if 'truncated' in text.lower() else 'damaged'}: {text}") from fault
+
+
+@contextlib.contextmanager
+def _open(file: IO[bytes], max_pixels: int) -> Iterator[Image.Image]:
+    if not file.read(1):
+        raise BadImage("the file is empty")
+    file.seek(0)
+    with _raised_limit(max_pixels):
+        try:
+            image = Image.open(file, formats=_known_formats())
+        except Image.UnidentifiedImageError as fault:
+            raise BadImage("not an image of a known format") from fault
+        except Image.DecompressionBombError as fault:
+            raise BadImage(f"too large: more than {max_pixels:,} pixels") from fault
+        except Exception as fault:
+            raise BadImage(f"damaged header: {fault}") from fault
+    with image:
+        if image.width * image.height > max_pixels:
+            raise BadImage(f"too large: {image.width} x {image.height} pixels, more than the limit of {max_pixels:,}")
+        yield image
+
+
+@functools.cache
+def _known_formats() -> tuple[str, ...]:
+    Image.init()
+    return tuple(name for name in FORMATS if name in Image.OPEN)
+
+
+@contextlib.contextmanager
+def _raised_limit(max_pixels: int) -> Iterator[None]:
+    """Pillow's own limit is global: lift it only while a larger one is asked for."""
+    if max_pixels <= MAX_PIXELS:
+        yield
+        return
+    with _limit_lock:
+        before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        try:
+            yield
+        finally:
+            Image.MAX_IMAGE_PIXELS = before
+
+
+def _require_end_marker(data: bytes) -> None:
+    """A JPEG whose tail is missing or zeroed decodes without an error; its end marker tells."""
+    at = 2
+    while data[at : at + 1] == b"\xff" and at + 4 <= len(data):
+        marker = data[at + 1]
+        if marker == 0xFF:  # fill byte
+            at += 1
+            continue
+        at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+        if marker == 0xDA:  # start of scan: what follows is entropy-coded, where 0xFF is escaped
+            break
+    if data.find(b"\xff\xd9", at) < 0:
+        raise BadImage("truncated: the JPEG's end marker is missing")
+
+
+# Pixels --------------------------------------------------------------------------------------------------------
+
+
+def _header(image: Image.Image) -> Header:
+    turned = _orientation(image) in (5, 6, 7, 8)
+    height, width = (image.width, image.height) if turned else (image.height, image.width)
+    if image.mode == "F":
+        raise BadImage("floating-point pixels; save it with 8 or 16 bits per value")
+    deep = image.mode.startswith("I") or _is_deep_colour(image)
+    return Header(height, width, 1 if image.mode in GREY_MODES else 3, 16 if deep else 8)
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        return int(image.getexif().get(0x0112, 1))
+    except Exception:  # an unreadable EXIF block leaves the image as it is stored
+        return 1
+
+
+def _is_deep_colour(image: Image.Image) -> bool:
+    """16 bits per value with several channels: Pillow would cut them to 8 without a word."""
+    tiles = getattr(image, "tile", ())  # (codec, extents, offset, arguments with the raw mode)
+    return not image.mode.startswith("I") and any(";16" in str(tile[3]) for tile in tiles)
+
+
+def _deep_pixels(data: bytes) -> np.ndarray:
+    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION)
+    if pixels is None or pixels.dtype != np.uint16:
+        raise BadImage("16-bit colour of a kind that can't be decoded; save it as PNG")
+    pixels = pixels[:, :, None] if pixels.ndim == 2 else pixels
+    colours, alpha = pixels[:, :, 2::-1], pixels[:, :, 3:]  # OpenCV keeps blue first
+    return _on_white(colours, alpha) if alpha.size else np.ascontiguousarray(colours)
+
+
+def _pixels(image: Image.Image) -> np.ndarray:
+    image.load()
+    if image.mode.startswith("I"):
+        return _sixteen_bits(np.asarray(image))
+    grey = image.mode in GREY_MODES
+    if image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info:
+        pixels = np.asarray(image.convert("RGBA"))
+        pixels = _on_white(pixels[:, :, :3], pixels[:, :, 3:])
+        return pixels[:, :, :1] if grey else pixels
+    pixels = np.array(image.convert("L" if grey else "RGB"))  # a copy: torch needs writable memory
+    return pixels[:, :, None] if grey else pixels
+
+
+def _sixteen_bits(values: np.ndarray) -> np.ndarray:
+    if values.min(initial=0) < 0 or values.max(initial=0) > 65535:
+        raise BadImage("values outside 0 … 65535; save it with 8 or 16 bits per value")
+    return values.astype(np.uint16)[:, :, None]
+
+
+def _on_white(colours: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+    """alpha · colour + (1 − alpha) · white, rounded: (H, W, 3), (H, W, 1) -> (H, W, 3)."""
+    top = np.uint32(np.iinfo(colours.dtype).max)
+    c, a = colours.astype(np.uint64), alpha.astype(np.uint64)
+    return ((c * a + top * (top - a) + top // 2) // top).astype(colours.dtype)
+
+
+def _luma(image: np.ndarray) -> np.ndarray:
+    weighted = image.astype(np.uint32) * np.array([19595, 38470, 7471], np.uint32)
+    return ((weighted.sum(axis=2, keepdims=True, dtype=np.uint32) + np.uint32(0x8000)) >> np.uint32(16)).astype(
+        image.dtype
+    )

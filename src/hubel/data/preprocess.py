@@ -1,0 +1,139 @@
+"""From an image of any size to what the network sees: one geometry, then x = (v / top − mean) / std per channel.
+
+Training, evaluation, prediction and export use the same object, so a score is measured on what is shipped.
+(H, W, C) uint8 or uint16 -> geometry -> (h, w, C); (B, h, w, C) -> normalise -> (B, C, h, w) float32, channels_last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Self
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hubel.data.dataset import Dataset
+from hubel.data.decode import convert
+from hubel.errors import UserError, did_you_mean
+from hubel.ops.geometry import compose, resizing, translation
+from hubel.ops.resize import warp
+
+POLICIES = ("none", "crop", "letterbox", "stretch")
+OWN_SIZE_UP_TO = 256  # pixels: images of one size up to this are left as they are
+LARGEST_AUTO = 224  # pixels: the side that is chosen for larger ones
+
+
+@dataclass(frozen=True)
+class Preprocess:
+    """How pixels reach the network.
+
+    `size` (height, width). `policy`: "crop" resizes until the image just covers the size and keeps the centre;
+    "letterbox" resizes until it just fits and fills with black; "stretch" changes the proportions; "none" means that
+    the images have this size already (one that has not is cropped). Shrinking averages over areas. `mean` and `std`
+    per channel in [0, 1] of the full scale; `depth` 8 or 16 bits.
+    """
+
+    size: tuple[int, int]
+    channels: int
+    mean: tuple[float, ...] = (0.0,)
+    std: tuple[float, ...] = (1.0,)
+    policy: str = "crop"
+    depth: int = 8
+
+    def __post_init__(self) -> None:
+        if self.policy not in POLICIES:
+            raise UserError(
+                f"resize is one of {', '.join(POLICIES)}; got '{self.policy}'{did_you_mean(str(self.policy), POLICIES)}"
+            )
+        if len(self.size) != 2 or min(self.size) < 1:
+            raise UserError(f"size is (height, width), each at least 1 pixel; got {self.size}")
+        if self.channels not in (1, 3) or self.depth not in (8, 16):
+            raise UserError(f"Images have 1 or 3 channels of 8 or 16 bits; got {self.channels} of {self.depth}")
+        for values in (self.mean, self.std):
+            if len(values) not in (1, self.channels):
+                raise UserError(f"mean and std have one number per channel, {self.channels}; got {len(values)}")
+        if min(self.std) <= 0:
+            raise UserError(f"std must be above 0; got {self.std}")
+
+    def matrix(self, height: int, width: int) -> np.ndarray:
+        """(3, 3) float64: pixels of an image of this size -> pixels of the network's input."""
+        if (height, width) == self.size:
+            return np.eye(3)
+        if self.policy == "stretch":
+            return resizing((height, width), self.size)
+        factors = self.size[0] / height, self.size[1] / width
+        factor = min(factors) if self.policy == "letterbox" else max(factors)
+        inner = max(1, round(height * factor)), max(1, round(width * factor))
+        centre = translation((self.size[1] - inner[1]) // 2, (self.size[0] - inner[0]) // 2)
+        return compose(resizing((height, width), inner), centre)
+
+    def geometry(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(H, W, C) -> ((h, w, channels) uint8 or uint16, (3, 3) source -> target); the source is never changed."""
+        image = convert(image, self.channels, self.depth)
+        matrix = self.matrix(*image.shape[:2])
+        border = "zero" if self.policy == "letterbox" else "edge"
+        return warp(image, matrix, self.size, border), matrix
+
+    def normalise(self, images: Tensor) -> Tensor:
+        """(B, h, w, C) uint8, uint16 or a wider integer -> (B, C, h, w) float32, channels_last, on its device."""
+        top = float(2**self.depth - 1)
+        scale = torch.tensor([1 / (top * s) for s in self.std], dtype=torch.float32, device=images.device)
+        shift = torch.tensor([-m / s for m, s in self._pairs()], dtype=torch.float32, device=images.device)
+        values = images.to(torch.float32)  # (B, h, w, C): the channel comes last in memory, so no copy is needed
+        return torch.addcmul(shift, values, scale).permute(0, 3, 1, 2)
+
+    def _pairs(self) -> list[tuple[float, float]]:
+        n = max(len(self.mean), len(self.std))
+        return [(self.mean[i % len(self.mean)], self.std[i % len(self.std)]) for i in range(n)]
+
+    def with_statistics(self, mean: Any, std: Any) -> Self:
+        """The same geometry with the mean and deviation of the training part."""
+        return replace(self, mean=tuple(float(m) for m in mean), std=tuple(float(s) for s in std))
+
+    def settings(self) -> dict[str, Any]:
+        """What rebuilds it, JSON-ready."""
+        return {key: list(v) if isinstance(v, tuple) else v for key, v in asdict(self).items()}
+
+    @classmethod
+    def from_settings(cls, settings: Mapping[str, Any]) -> Self:
+        values: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in settings.items()}
+        return cls(**values)
+
+    @classmethod
+    def choose(cls, dataset: Dataset, size: int | tuple[int, int] | None = None, policy: str | None = None) -> Self:
+        """The geometry for a dataset: the size that is asked for (a side or (height, width)), else the images' own.
+
+        Images of one size up to 256 pixels are left as they are; others become squares of their median short side,
+        a multiple of 8, at most 224. Raises UserError where no image can be read.
+        """
+        sizes = dataset.images.sizes(200)
+        if not len(sizes):
+            raise UserError(f"{dataset.name}: none of the images looked at can be read. See its quarantine list.")
+        same = bool((sizes == sizes[0]).all())
+        if size is None:
+            size = _own_size(sizes, same)
+        size = (size, size) if isinstance(size, int) else (int(size[0]), int(size[1]))
+        if policy is None:
+            policy = "none" if same and size == tuple(sizes[0]) else "crop"
+        return cls(size, dataset.images.channels, policy=policy, depth=dataset.images.depth)
+
+    def describe(self, sizes: np.ndarray) -> str:
+        """One sentence for the user on what happens to images of these (n, 2) heights and widths."""
+        target = f"{self.size[0]} x {self.size[1]}"
+        if (sizes == self.size).all():
+            return f"images are {target} pixels and stay as they are"
+        low, high = sizes.min(0), sizes.max(0)
+        found = f"{low[0]} x {low[1]}" + ("" if (low == high).all() else f" to {high[0]} x {high[1]}")
+        how = {"letterbox": "fitted into", "stretch": "stretched to"}.get(self.policy, "cropped to the centre,")
+        grown = (sizes < self.size).any(1).mean()
+        return f"images of {found} pixels are {how} {target}" + (f"; {grown:.0%} are enlarged" if grown else "")
+
+
+def _own_size(sizes: np.ndarray, same: bool) -> tuple[int, int]:
+    if same and sizes[0].max() <= OWN_SIZE_UP_TO:
+        return int(sizes[0][0]), int(sizes[0][1])
+    side = int(np.median(sizes.min(axis=1)))
+    side = min(LARGEST_AUTO, side // 8 * 8 or side)
+    return side, side
