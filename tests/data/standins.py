@@ -1,12 +1,13 @@
-"""The smallest dataset and preprocessing that a loader can use, picklable for worker processes."""
+"""Small datasets for the loader's tests, picklable for worker processes."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 
-from hubel.ops.geometry import resizing
-from hubel.ops.resize import resize
+from hubel.data.dataset import Dataset
+from hubel.data.decode import BadImage
+from hubel.data.images import ArrayImages
 
 
 @dataclass
@@ -17,12 +18,18 @@ class ListImages:
     bad: tuple = ()
     bugs: tuple = ()
 
+    @property
+    def channels(self):
+        return self.pixels[0].shape[2]
+
+    @property
+    def depth(self):
+        return 8 * self.pixels[0].itemsize
+
     def __len__(self):
         return len(self.pixels)
 
     def read(self, i):
-        from hubel.data.decode import BadImage
-
         if i in self.bad:
             raise BadImage("truncated")
         if i in self.bugs:
@@ -32,43 +39,15 @@ class ListImages:
     def name(self, i):
         return f"image{i}.png"
 
+    def sizes(self, most):
+        return np.array([image.shape[:2] for image in self.pixels[:most]])
 
-@dataclass
-class ArrayOf:
-    array: np.ndarray
-
-    def __len__(self):
-        return len(self.array)
-
-    def read(self, i):
-        return self.array[i]
-
-    def name(self, i):
-        return f"#{i}"
+    def digest(self):
+        return b""
 
 
-@dataclass
-class Data:
-    images: object
-    weights: np.ndarray = field(default=None)
-
-    def __post_init__(self):
-        if self.weights is None:
-            self.weights = np.ones(len(self.images), dtype=np.float32)
-
-
-@dataclass(frozen=True)
-class Stretch:
-    """Whole image onto the whole target; pixels stay what they are, as floats."""
-
-    size: tuple[int, int]
-    channels: int = 3
-
-    def geometry(self, image):
-        return resize(image, self.size), resizing(image.shape[:2], self.size)
-
-    def normalise(self, pixels):
-        return pixels.permute(0, 3, 1, 2).to(torch.float32)
+def dataset(images):
+    return Dataset("test", images, {})
 
 
 def targets(index):
@@ -83,6 +62,6 @@ def photos(count: int = 24, channels: int = 3, dtype=np.uint8) -> ListImages:
     return ListImages([rng.integers(0, top, (h, w, channels)).astype(dtype) for h, w in sizes])
 
 
-def thumbnails(count: int = 24, side: int = 12, channels: int = 3, dtype=np.uint8) -> ArrayOf:
+def thumbnails(count: int = 24, side: int = 12, channels: int = 3, dtype=np.uint8) -> ArrayImages:
     rng = np.random.default_rng(1)
-    return ArrayOf(rng.integers(0, np.iinfo(dtype).max + 1, (count, side, side, channels)).astype(dtype))
+    return ArrayImages(rng.integers(0, np.iinfo(dtype).max + 1, (count, side, side, channels)).astype(dtype))

@@ -99,17 +99,15 @@ class Augment:
         size_in: tuple[int, int],
         size_out: tuple[int, int],
         *,
-        fit: np.ndarray | None = None,
         examples: np.ndarray | None = None,
     ) -> Draws:
         """The draws of `slots` (B,) in one epoch, for images of size_in = (height, width).
 
-        `fit` (3, 3) is the evaluation's matrix, source -> target (the whole onto the whole unless given); a crop
-        takes its place. `examples` (B,) say which example stands in each slot: the alternating flip needs them.
+        Without a crop the whole image goes onto the whole target before shift and mirror. `examples` (B,) say which
+        example stands in each slot: the alternating flip needs them.
         """
-        first = self._crop(seed, epoch, slots, size_in, size_out) if self.crop else fit
-        if first is None:
-            first = resizing(size_in, size_out)
+        crop = self._crop(seed, epoch, slots, size_in, size_out) if self.crop else None
+        first = resizing(size_in, size_out) if crop is None else crop
         flips = mirror(size_out[1], self._flip(seed, epoch, slots, examples))
         shifts = translation(*self._shift(seed, epoch, slots).T)
         return Draws(compose(first, shifts, flips), self._erase(seed, epoch, slots, size_out), size_out, self.border)

@@ -90,13 +90,14 @@ class Decoded:
                 yield next(results)
             except StopIteration:
                 return
-            except RuntimeError as fault:
-                if "DataLoader worker" in str(fault) and "exited unexpectedly" in str(fault):
-                    raise RuntimeError(
-                        f"a process that reads images was ended from outside ({fault}); mostly memory ran out: use "
-                        "fewer workers (--workers 0 reads in the main process) or a larger /dev/shm"
-                    ) from fault
-                raise
+            except (RuntimeError, OSError, EOFError) as fault:
+                if isinstance(fault, RuntimeError) and "DataLoader worker (pid" not in str(fault):
+                    raise  # a fault inside a worker, which names the image
+                self.close()
+                raise RuntimeError(
+                    f"a process that reads images was ended from outside ({fault}); mostly memory ran out: use fewer "
+                    "workers (--workers 0 reads in the main process) or a larger /dev/shm"
+                ) from fault
 
     def _start(self) -> DataLoader:
         return DataLoader(

@@ -15,8 +15,10 @@ import numpy as np
 import torch
 
 from hubel.data.augment import Augment, erase
+from hubel.data.dataset import Dataset
 from hubel.data.decoded import Decoded
 from hubel.data.memory import free_memory
+from hubel.data.preprocess import Preprocess
 from hubel.data.read import Reader
 from hubel.data.resident import Fetched, Resident
 from hubel.errors import UserError
@@ -24,43 +26,26 @@ from hubel.types import Batch, map_tensors
 
 LARGEST = 64  # pixels: images up to this side may be resident
 SHARE = 1 / 4  # of the free memory that they may take
-SAMPLE = 16  # images that are looked at to learn the sizes of a folder
+SAMPLE = 200  # images that are looked at to learn the sizes of a folder
 PATHS = ("resident", "decoded")
 
 
-def choose_path(dataset: Any, preprocess: Any, device: torch.device | str) -> tuple[str, str]:
+def choose_path(dataset: Dataset, preprocess: Preprocess, device: torch.device | str) -> tuple[str, str]:
     """ "resident" or "decoded", and why: same-size images up to 64 px that need at most ¼ of the free memory."""
-    shapes, depth = _shapes(dataset.images)
-    if len(shapes) > 1:
+    sizes = dataset.images.sizes(SAMPLE)
+    if len(np.unique(sizes, axis=0)) > 1:
         return "decoded", "the images have different sizes"
-    side = max(*preprocess.size, *(max(shape) for shape in shapes))
+    side = max(*preprocess.size, *sizes.ravel().tolist())
     if side > LARGEST:
         return "decoded", f"images of {side} pixels; up to {LARGEST} would be kept on the device"
     height, width = preprocess.size
-    needed = len(dataset.images) * height * width * preprocess.channels * depth
+    width_of_number = 1 if preprocess.depth == 8 else 4
+    needed = len(dataset.images) * height * width * preprocess.channels * width_of_number
     free = free_memory(device)
     mega = f"{needed / 2**20:,.0f} MiB of {free / 2**20:,.0f} MiB free"
     if needed > SHARE * free:
         return "decoded", f"keeping all images on the device would take {mega}, more than a quarter"
     return "resident", f"all images fit on the device: {mega}"
-
-
-def _shapes(images: Any) -> tuple[set[tuple[int, int]], int]:
-    """Sizes (height, width) that occur and bytes per number on the device; of a sample, where files are read."""
-    array = getattr(images, "array", None)
-    if isinstance(array, np.ndarray):
-        return {(array.shape[1], array.shape[2])}, 1 if array.dtype == np.uint8 else 4
-    from hubel.data.decode import BadImage
-
-    found, depth = set(), 1
-    for i in np.unique(np.linspace(0, len(images) - 1, min(SAMPLE, len(images))).astype(int)):
-        try:
-            image = images.read(int(i))
-        except (BadImage, OSError):
-            continue
-        found.add((image.shape[0], image.shape[1]))
-        depth = max(depth, 1 if image.dtype == np.uint8 else 4)
-    return found, depth
 
 
 def parts_of(
@@ -95,9 +80,9 @@ class Loader:
 
     def __init__(
         self,
-        dataset: Any,
+        dataset: Dataset,
         targets: Callable[[np.ndarray], Any],
-        preprocess: Any,
+        preprocess: Preprocess,
         *,
         augment: Augment | None = None,
         seed: int = 0,

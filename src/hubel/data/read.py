@@ -6,11 +6,13 @@ images.read(i) (H, W, C) -> (h, w, C) uint8 or uint16 and the 3×3 from source p
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
 from hubel.data.augment import Augment, apply_image
+from hubel.data.decode import BadImage, convert
+from hubel.data.images import Images
+from hubel.data.preprocess import Preprocess
 from hubel.ops.geometry import compose
 
 
@@ -44,15 +46,13 @@ class Examples:
 class Reader:
     """Reads and augments examples by their position in the dataset; picklable, for worker processes."""
 
-    images: Any  # data.images.Images
-    preprocess: Any  # data.preprocess.Preprocess
+    images: Images
+    preprocess: Preprocess
     augment: Augment | None
     seed: int
 
     def one(self, example: int, slot: int = 0, epoch: int = 0) -> Example:
         """The example that stands in `slot` of `epoch`; a file that cannot be read gives zeros and a fault."""
-        from hubel.data.decode import BadImage
-
         try:
             image = self.images.read(int(example))
         except (BadImage, OSError) as fault:
@@ -67,22 +67,22 @@ class Reader:
         return collate([self.one(i, s, epoch) for i, s in zip(index, slots, strict=True)], index)
 
     def _ready(self, image: np.ndarray, example: int, slot: int, epoch: int) -> Example:
-        size = (image.shape[0], image.shape[1])
+        size, target = (image.shape[0], image.shape[1]), self.preprocess.size
+        place, examples = (self.seed, epoch, np.array([slot])), np.array([example])
+        if self.augment is not None and self.augment.crop:  # from the source at once: resampled once
+            draws = self.augment.draw(*place, size, target, examples=examples)
+            image = convert(image, self.preprocess.channels, self.preprocess.depth)
+            return Example(apply_image(image, draws), draws.matrices[0], size, draws.erase[0])
         pixels, fit = self.preprocess.geometry(image)
         if self.augment is None or self.augment == Augment():
             return Example(pixels, fit, size)
-        target = (pixels.shape[0], pixels.shape[1])
-        place = (self.seed, epoch, np.array([slot]))
-        examples = np.array([example])
-        if self.augment.crop:
-            draws = self.augment.draw(*place, size, target, examples=examples)
-            return Example(apply_image(image, draws), draws.matrices[0], size, draws.erase[0])
-        draws = self.augment.draw(*place, target, target, examples=examples)  # whole pixels: nothing is resampled
+        draws = self.augment.draw(*place, target, target, examples=examples)  # whole pixels: none is resampled
         return Example(apply_image(pixels, draws), compose(fit, draws.matrices[0]), size, draws.erase[0])
 
     def _missing(self, reason: str) -> Example:
         height, width = self.preprocess.size
-        pixels = np.zeros((height, width, self.preprocess.channels), dtype=np.uint8)
+        depth = np.uint8 if self.preprocess.depth == 8 else np.uint16
+        pixels = np.zeros((height, width, self.preprocess.channels), dtype=depth)
         return Example(pixels, np.eye(3), (height, width), fault=reason)
 
 

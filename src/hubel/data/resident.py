@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 import os
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,8 +18,9 @@ import torch
 from torch import Tensor
 
 from hubel.data.augment import Augment, apply_batch
+from hubel.data.images import ArrayImages, Images
+from hubel.data.preprocess import Preprocess
 from hubel.data.read import Reader
-from hubel.errors import UserError
 from hubel.ops.geometry import compose
 
 CHUNK = 32  # batches whose draws are made at once
@@ -46,7 +47,7 @@ class Resident:
     faults: dict[int, str] = field(default_factory=dict)
 
     @classmethod
-    def load(cls, images: Any, preprocess: Any, device: torch.device) -> Resident:
+    def load(cls, images: Images, preprocess: Preprocess, device: torch.device) -> Resident:
         """Read every image once; an array that needs no fitting is taken as it is."""
         return _as_it_is(images, preprocess, device) or _decode(images, preprocess, device)
 
@@ -82,11 +83,11 @@ class Resident:
         return tuple((int(i), self.faults[int(i)]) for i in index if int(i) in self.faults)
 
 
-def _as_it_is(images: Any, preprocess: Any, device: torch.device) -> Resident | None:
+def _as_it_is(images: Images, preprocess: Preprocess, device: torch.device) -> Resident | None:
     """An array that needs no fitting is used where it stands: on the CPU without a copy."""
-    array = getattr(images, "array", None)
-    if not isinstance(array, np.ndarray) or not len(array):
+    if not isinstance(images, ArrayImages) or not len(images):
         return None
+    array = images.array
     first, matrix = preprocess.geometry(array[0])
     if first.shape != array.shape[1:] or not np.allclose(matrix, np.eye(3)) or not np.array_equal(first, array[0]):
         return None
@@ -102,21 +103,17 @@ def _tensor(array: np.ndarray, device: torch.device) -> Tensor:
         return torch.from_numpy(array).to(device)
 
 
-def _decode(images: Any, preprocess: Any, device: torch.device) -> Resident:
+def _decode(images: Images, preprocess: Preprocess, device: torch.device) -> Resident:
     """By threads: decoding and resizing release the interpreter."""
     count = len(images)
     read = Reader(images, preprocess, None, 0).one
     fits, sizes = np.empty((count, 3, 3)), np.empty((count, 2), dtype=np.int64)
     faults: dict[int, str] = {}
-    pixels = _allocate(read, count, preprocess)
+    depth = np.uint8 if preprocess.depth == 8 else np.uint16
+    pixels = np.empty((count, *preprocess.size, preprocess.channels), dtype=depth)
 
     def store(i: int) -> None:
         example = read(i)
-        if example.pixels.dtype != pixels.dtype and example.fault is None:
-            raise UserError(
-                f"expected images of one depth; {images.name(i)!r} has {example.pixels.dtype}, others have "
-                f"{pixels.dtype}. Convert them to one depth."
-            )
         pixels[i], fits[i], sizes[i] = example.pixels, example.matrix, example.size
         if example.fault is not None:
             faults[i] = example.fault
@@ -124,15 +121,6 @@ def _decode(images: Any, preprocess: Any, device: torch.device) -> Resident:
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
         _drain(pool.map(store, range(count), chunksize=64))
     return Resident(_tensor(pixels, device), fits, sizes, faults)
-
-
-def _allocate(read: Callable[[int], Any], count: int, preprocess: Any) -> np.ndarray:
-    """Zeros (N, h, w, C) of the depth of the first image that can be read."""
-    for i in range(count):
-        example = read(i)
-        if example.fault is None:
-            return np.zeros((count, *example.pixels.shape), dtype=example.pixels.dtype)
-    return np.zeros((count, *preprocess.size, preprocess.channels), dtype=np.uint8)
 
 
 def _drain(results: Iterator[Any]) -> None:
