@@ -18,7 +18,7 @@ def ratio(a: Tensor, b: Tensor) -> Tensor:
 
 
 class Streaming:
-    """Base of metrics. A subclass defines update(predictions, targets, weights=None) and compute() -> {name: float}."""
+    """Base of metrics: a subclass defines update(predictions, targets, weights=None), compute() -> {name: float}."""
 
     def __init__(self) -> None:
         self._sums: dict[str, Tensor] = {}

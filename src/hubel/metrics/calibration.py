@@ -7,6 +7,7 @@ cuts at equal widths; equal mass has the smaller bias (arXiv:2012.08668).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -27,6 +28,11 @@ class Reliability:
         if not self.count.sum():
             return float("nan")
         return float(np.abs(self.accuracy - self.confidence) @ self.count / self.count.sum())
+
+    def row(self) -> dict[str, Any]:
+        """Plain values: {"confidence": […], "accuracy": […], "count": […], "ece": …}."""
+        lists = {name: getattr(self, name).tolist() for name in ("confidence", "accuracy", "count")}
+        return {**lists, "ece": self.ece}
 
 
 def reliability(confidence: np.ndarray, right: np.ndarray, bins: int = 15) -> Reliability:

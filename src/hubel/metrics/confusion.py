@@ -1,6 +1,6 @@
 """The confusion matrix of K classes, and what follows from it: accuracy, precision, recall, F1.
 
-precision_k = M_kk / Σ_i M_ik,  recall_k = M_kk / Σ_j M_kj,  F1 = 2·p·r / (p + r); rows are the truth, columns the answers.
+precision_k = M_kk / Σ_i M_ik,  recall_k = M_kk / Σ_j M_kj,  F1 = 2·p·r / (p + r); rows are truth, columns answers.
 """
 
 from __future__ import annotations

@@ -133,6 +133,15 @@ class Task:
         """The target of one example in words, for galleries."""
         raise NotImplementedError
 
+    def details(self, predictions: Any, targets: Any, weights: Tensor | None = None) -> dict[str, Any]:
+        """What the report shows beside the metrics; plain values, each part optional (see report/values.py):
+
+        "confusion": (K, K) counts, row = truth; "per_class": list of dicts (name, n, precision, recall, f1, and
+        precision_interval … as (low, high)); "calibration": dict (confidence, accuracy, count, ece);
+        "scatter": dict (truth (N, D), prediction (N, D), names).
+        """
+        return {}
+
     def draw(self, image: np.ndarray, prediction: Any, target: Any = None) -> np.ndarray:
         """The image (H, W, C) uint8 with the prediction drawn on it; labels alone leave it as it is."""
         return image
@@ -175,10 +184,17 @@ def needs_column(task: Task, dataset: Dataset, what: str) -> np.ndarray:
     return np.asarray(dataset.annotations[task.target])
 
 
-def last_bias(network: Any, width: int) -> Tensor | None:
-    """The bias of the last layer with `width` outputs, or None: where a prior can be written."""
+def write_prior(network: Any, log_odds: np.ndarray) -> None:
+    """Let the last layer start at `log_odds` (width,): its bias, divided by the fixed scale that a head may end with.
+
+    Nothing happens where the last layer has no bias of that width.
+    """
+    factor = 1.0
     for module in reversed(list(getattr(network, "head", network).modules())):
+        factor *= float(getattr(module, "factor", 1.0))
         bias = getattr(module, "bias", None)
-        if isinstance(bias, Tensor) and bias.numel() == width and isinstance(module, nn.Linear | nn.Conv2d):
-            return bias
-    return None
+        if isinstance(module, nn.Linear | nn.Conv2d):
+            if isinstance(bias, Tensor) and bias.numel() == len(log_odds):
+                with torch.no_grad():
+                    bias.copy_(torch.from_numpy(log_odds / factor))
+            return
