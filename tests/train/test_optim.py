@@ -124,7 +124,7 @@ def test_dampened_momentum_is_the_weighted_average_and_otherwise_the_rate_differ
 
 
 def test_adam_is_momentum_and_rmsprop_with_bias_correction():
-    """On one gradient that repeats, both corrected moments are exact from the first step on: it moves by lr * sign(g)."""
+    """On one gradient that repeats, the corrected moments are exact from the first step: it moves by lr * sign(g)."""
     network = Quadratic()
     optimizer = create_optimizer(network, OptimizerOptions(name="adam", lr=0.01))
     before, g = network.w.detach().clone(), torch.randn(3, 4).double()

@@ -1,5 +1,6 @@
 """Schedules against torch's schedulers where they are the same, and against their equations elsewhere."""
 
+import itertools
 import math
 import pickle
 
@@ -73,7 +74,7 @@ def test_warm_up_rises_in_a_line_from_zero_and_the_shape_begins_behind_it():
     assert close(found[:20], [(t + 1) / 21 for t in range(20)])
     assert close(found[20:], ours(N - 20, name="cosine", final=0.1))
     assert found[20] == max(found) == 1
-    assert all(b > a for a, b in zip(found[:20], found[1:21], strict=True))
+    assert all(b > a for a, b in itertools.pairwise(found[:21]))
 
 
 @pytest.mark.parametrize("name", SCHEDULES)
