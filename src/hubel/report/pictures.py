@@ -19,6 +19,7 @@ from hubel.report.values import Example, ReportData
 
 SHARES = {"mistakes": 0.72, "samples": 0.14, "quarantined": 0.08, "filters": 0.06}  # of the room
 MOST = {"mistakes": 1000, "samples": 60, "quarantined": 200, "filters": 128}
+SORTS = ("loss", "confidence", "truth", "prediction")
 MARKUP = 900  # bytes around one picture
 
 
@@ -38,7 +39,9 @@ class Pictures:
             shown, used = _fitting(entries, allowed)
             left = allowed - used
             chosen[kind] = {"shown": shown, "total": self._totals[kind]}
-        return chosen | {"choices": _choices(chosen["mistakes"]["shown"])}
+        shown = chosen["mistakes"]["shown"]
+        sorts = [key for key in SORTS if any(entry[key] for entry in shown)]
+        return chosen | {"choices": _choices(shown), "sorts": sorts}
 
     @cached_property
     def _totals(self) -> dict[str, int]:
@@ -52,17 +55,16 @@ class Pictures:
 
     @cached_property
     def _entries(self) -> dict[str, list[dict[str, Any]]]:
+        graded = self.data.scatter is None  # a number is never right or wrong, only near or far
         worst = sorted(self.data.mistakes or (), key=_by_loss)[: MOST["mistakes"]]
         bad = list(self.data.quarantine)[: MOST["quarantined"]]
         names = list(self.data.filter_names)
         filters = list(self.data.filters or ())[: MOST["filters"]]
         return {
-            "mistakes": [_entry(example) for example in worst],
-            "samples": [_entry(example) for example in list(self.data.samples or ())[: MOST["samples"]]],
+            "mistakes": [_entry(example, graded) for example in worst],
+            "samples": [_entry(example, graded) for example in list(self.data.samples or ())[: MOST["samples"]]],
             "quarantined": [_picture(q.image) | {"name": q.name, "reason": q.reason} for q in bad],
-            "filters": [
-                _picture(f) | {"name": names[i] if i < len(names) else f"{i}"} for i, f in enumerate(filters)
-            ],
+            "filters": [_picture(f) | {"name": names[i] if i < len(names) else f"{i}"} for i, f in enumerate(filters)],
         }
 
 
@@ -77,13 +79,13 @@ def _picture(image: np.ndarray | None) -> dict[str, Any]:
     return {"uri": data_uri(image), "small": is_small(np.asarray(image))}
 
 
-def _entry(example: Example) -> dict[str, Any]:
+def _entry(example: Example, graded: bool) -> dict[str, Any]:
     confidence, loss = finite(example.confidence), finite(example.loss)
     return _picture(example.image) | {
         "name": example.name,
         "truth": example.truth,
         "prediction": example.prediction,
-        "right": example.truth == example.prediction,
+        "grade": ("good" if example.truth == example.prediction else "bad") if graded else "",
         "confidence": None if math.isnan(confidence) else percent(confidence),
         "loss": None if math.isnan(loss) else figure(round(loss, 3)),
         "sort_confidence": "" if math.isnan(confidence) else repr(confidence),

@@ -132,9 +132,7 @@ def per_class(data: ReportData) -> dict[str, Any] | None:
     if not data.per_class:
         return None
     rows = (
-        sorted(data.per_class, key=lambda row: finite(row.f1))[:ROWS]
-        if len(data.per_class) > ROWS
-        else data.per_class
+        sorted(data.per_class, key=lambda row: finite(row.f1))[:ROWS] if len(data.per_class) > ROWS else data.per_class
     )
     cells = {
         name: [(getattr(row, name), getattr(row, f"{name}_interval")) for row in rows]
@@ -150,7 +148,7 @@ def per_class(data: ReportData) -> dict[str, Any] | None:
     return {
         "rows": table,
         "columns": ["precision", "recall", "F1"],
-        "low": percent(low),
+        "low": percent(low, 0),
         "total": len(data.per_class),
     }
 

@@ -103,7 +103,7 @@ def path(points: Sequence[tuple[float, float]], x: Scale, y: Scale) -> str:
 def tick_text(value: float, percent: bool = False) -> str:
     if percent:
         return minus(f"{100 * value:.4g}%")
-    return minus(f"{value:.6g}".replace("e-0", "e-").replace("e+0", "e"))
+    return minus(f"{value:,.6g}".replace("e-0", "e-").replace("e+0", "e"))
 
 
 @dataclass(frozen=True)
@@ -123,9 +123,7 @@ class Frame:
         parts = [*self._horizontal(), *self._vertical()]
         left, right = sorted((self.x.start, self.x.stop))
         bottom = max(self.y.start, self.y.stop)
-        parts.append(
-            element("path", class_="axis", d=f"M{coordinate(left)},{coordinate(bottom)}H{coordinate(right)}")
-        )
+        parts.append(element("path", class_="axis", d=f"M{coordinate(left)},{coordinate(bottom)}H{coordinate(right)}"))
         parts.append(
             element("text", x_label, class_="label", x=(left + right) / 2, y=bottom + 34.0, text_anchor="middle")
         )
@@ -139,9 +137,7 @@ class Frame:
             at = coordinate(self.y(value))
             found.append(element("path", class_="grid", d=f"M{coordinate(left)},{at}H{coordinate(right)}"))
             text = tick_text(value, self.percent_y)
-            found.append(
-                element("text", text, class_="tick ytick", x=left - 7, y=self.y(value) + 4, text_anchor="end")
-            )
+            found.append(element("text", text, class_="tick ytick", x=left - 7, y=self.y(value) + 4, text_anchor="end"))
         return found
 
     def _vertical(self) -> list[Markup]:

@@ -59,8 +59,11 @@ _SHARES = ("accuracy", "precision", "recall", "f1", "average_precision", "exact_
 
 def is_share(metric: str) -> bool:
     """Is this metric a share of 1, shown in percent? Judged by its name: accuracy, top5, macro_f1, recall …"""
-    last = metric.rsplit(".", 1)[-1].lower()
-    return last in ("map", "error") or bool(re.match(r"top_?\d", last)) or any(word in last for word in _SHARES)
+    name = metric.lower()
+    parts = re.split(r"[._]", name)
+    return (
+        bool({"map", "error"} & set(parts[:1])) or bool(re.match(r"top_?\d", name)) or any(w in name for w in _SHARES)
+    )
 
 
 def percent(share: float, digits: int = 1) -> str:
@@ -72,6 +75,7 @@ def points(share: float, digits: int = 1) -> str:
     """0.019 -> "1.9": percentage points, or a percentage without its sign."""
     if math.isnan(finite(share)):
         return "not finite"
+    share = round(share) if abs(share - round(share)) < 5e-7 else share
     while digits < 4 and 0 < abs(share) < 1 and float(f"{abs(share):.{digits + 2}f}") in (0.0, 1.0):
         digits += 1
     whole = share in (0, 1)

@@ -17,6 +17,7 @@ from hubel.report.text import DASH, THIN, figure, finite, interval_text, is_shar
 from hubel.report.values import Baseline, Interval, ReportData
 
 Z = 1.959964  # 95 %
+NAMES = {"mae": "mean absolute error", "rmse": "root mean square error", "r2": "R²", "macro_f1": "macro F1"}
 
 
 def wilson(share: float, n: int, z: float = Z) -> Interval:
@@ -87,7 +88,8 @@ def score(data: ReportData, split: str, m: Measured) -> str:
     if data.primary == "accuracy":
         text = f"{percent(m.value)} of {size}{split} images right"
     else:
-        text = f"{data.primary} {metric_text(data.primary, m.value)} on {size}{split} images"
+        name = NAMES.get(data.primary, data.primary)
+        text = f"{name[:1].upper()}{name[1:]} {metric_text(data.primary, m.value)} on {size}{split} images"
     bounds = interval_text(data.primary, m.interval) if m.interval else ""
     text += f" (95{THIN}% interval {bounds})" if bounds else " (interval not measured)"
     return text + (", the part that was used for selection" if split == "dev" else "")
@@ -108,7 +110,7 @@ def compare(data: ReportData, judged: Measured) -> str:
     bounds = _gap_interval(train, judged, sign)
     many = f"{judged.n:,} images" if judged.n else "so few images"
     if bounds[0] <= 0 <= bounds[1]:
-        return f"the difference to {part}, {size}, is within what {many} can tell"
+        return f"the difference of {size} to {part} is within what {many} can tell"
     room = _range(data.primary, bounds if gap > 0 else (-bounds[1], -bounds[0]))
     if gap > 0:
         return f"it does better on {part} by {size} ({room}): more than chance explains with {many}, so it overfits"
