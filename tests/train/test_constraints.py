@@ -105,6 +105,21 @@ def test_the_proximal_step_reaches_exactly_zero_and_stays():
     assert before[[1, 2, 4]].eq(0).all()
 
 
+@pytest.mark.parametrize("options", [
+    {"name": "sgd"}, {"name": "momentum"}, {"name": "nesterov"}, {"name": "momentum", "dampening": 0.9},
+])  # fmt: skip
+def test_l1_means_the_same_with_and_without_momentum(options):
+    c, l1 = torch.tensor([[2.0, 0.3, -0.3, -2.0, 0.45]]), 0.5
+    layer = nn.Linear(5, 1, bias=False)
+    optimizer = create_optimizer(layer, OptimizerOptions(lr=0.05, **options))
+    for _ in range(500):
+        layer.weight.grad = layer.weight.detach() - c
+        optimizer.step()
+        soft_threshold(optimizer.param_groups, l1)
+    torch.testing.assert_close(layer.weight.detach(), torch.tensor([[1.5, 0.0, 0.0, -1.5, 0.0]]))
+    assert layer.weight[0, [1, 2, 4]].eq(0).all()
+
+
 def test_a_plain_subgradient_oscillates_around_zero():
     before, w, _ = lasso(subgradient)
     assert w[[1, 2]].ne(0).all()
@@ -134,7 +149,7 @@ def test_with_l1_softmax_regression_loses_the_weights_of_pixels_that_say_nothing
     targets = (images[:, 0, 0, 0] > 0).long()
     network = linear(classes=2, input=(1, 2, 4))
     optimizer = create_optimizer(network, OptimizerOptions(name="momentum", lr=0.1))
-    for _ in range(150):
+    for _ in range(200):
         optimizer.zero_grad()
         nn.functional.cross_entropy(network(images), targets).backward()
         optimizer.step()

@@ -350,6 +350,13 @@ def test_saved_and_loaded_it_goes_on_bit_for_bit(name, layout, stop, tmp_path):
         assert torch.equal(a, b), key
 
 
+def test_the_saved_peak_of_the_rate_wins_over_the_options():
+    network, optimizer = fresh("adam")
+    other = create_optimizer(network, OptimizerOptions(name="adam", lr=0.5))
+    other.load_state_dict(optimizer.state_dict())
+    assert [group["initial_lr"] for group in other.param_groups] == [0.01, 0.01]
+
+
 def test_the_state_of_another_network_or_rule_is_refused():
     network, lenet = fresh("adam")
     train(network, lenet, 1)

@@ -3,9 +3,12 @@
     clip_norm       g <- g * min(1, c / |g|), |g| over all parameters: the direction stays (arXiv:1211.5063)
     clip_value      g <- min(max(g, -c), c), number by number: the direction may turn
     max_norm        w <- w * min(1, c / |w|) for the incoming weights w of each unit (arXiv:1207.0580)
-    soft_threshold  w <- sign(w) * max(|w| - lr * l1, 0): the proximal step of the penalty l1 * |w|
+    soft_threshold  w <- sign(w) * max(|w| - lr * gain * l1, 0): the proximal step of the penalty l1 * |w|
 
-A subgradient step on l1 * |w| jumps over zero and back; the proximal step stops there, exactly.
+A subgradient step on l1 * |w| jumps over zero and back; the proximal step stops there, exactly. With momentum a
+constant gradient moves the weights by gain = (1 - dampening) / (1 - momentum) times the rate, so the threshold does,
+too, and l1 means the same with and without. Adaptive rules rescale gradients but not thresholds (gain 1): there l1,
+like decoupled weight decay, is no longer a term of the loss.
 """
 
 from __future__ import annotations
@@ -54,11 +57,13 @@ def max_norm(network: nn.Module, largest: float) -> None:
 
 @torch.no_grad()
 def soft_threshold(param_groups: Iterable[Mapping[str, Any]], l1: float) -> None:
-    """One proximal L1 step, after the update: every weight moves by lr * l1 towards zero and stops there.
+    """One proximal L1 step, after the update: every weight moves by lr * gain * l1 towards zero and stops there.
 
-    `param_groups` are an optimiser's; groups marked `"penalised": False` (biases, norms) stay as they are.
+    `param_groups` are an optimiser's; groups marked `"penalised": False` (biases, norms) stay as they are, and a
+    group without a `"gain"` has 1.
     """
     for group in param_groups:
         if group.get("penalised", True):
+            amount = float(group["lr"]) * group.get("gain", 1.0) * l1
             for parameter in group["params"]:
-                parameter.copy_(F.softshrink(parameter, float(group["lr"]) * l1))
+                parameter.copy_(F.softshrink(parameter, amount))

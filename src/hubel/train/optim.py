@@ -40,7 +40,7 @@ DEFAULTS: dict[str, dict[str, float]] = {  # where an option is left open
     "adamw": {"lr": 2e-3, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "weight_decay": 0.01},
     "muon": {"lr": 2e-3, "momentum": 0.95, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "weight_decay": 0.01},
 }
-Group = dict[str, Any]  # {"params": [...], "decay": decoupled decay, "weight_decay": l2, "penalised": bool}
+Group = dict[str, Any]  # {"params": [...], "decay": decoupled, "weight_decay": l2, "penalised": bool, "gain": float}
 Named = list[tuple[str, nn.Parameter]]
 
 
@@ -176,6 +176,8 @@ def _groups(parameters: Named, penalised: Collection[int], value: Mapping[str, f
 
 
 def _sgd(groups: list[Group], value: Mapping[str, float], nesterov: bool = False) -> torch.optim.Optimizer:
+    for group in groups:  # how far a constant gradient moves the weights in the end, in rates
+        group["gain"] = (1 - value["dampening"]) / (1 - value["momentum"])
     return torch.optim.SGD(
         groups,
         lr=value["lr"],
