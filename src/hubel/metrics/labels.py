@@ -85,7 +85,7 @@ class Labels(Streaming):
         tp, fp, fn = (self.sum(name) for name in ("tp", "fp", "fn"))
         found = self.average_precisions()
         found = found[~np.isnan(found)]
-        macro = self.per_class()["f1"]
+        macro = np.asarray(self.per_class()["f1"])
         return {
             "average_precision": float(found.mean()) if len(found) else float("nan"),
             "loss": float(ratio(self.sum("loss"), self.sum("count"))),

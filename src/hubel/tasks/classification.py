@@ -62,10 +62,10 @@ class OneOfK(Task):
                 f"holds {labels.dtype} of shape {labels.shape}. For several labels per image use --task labels."
             )
         counted = self._counted(dataset)
-        outside = np.unique(labels[counted & ((labels < 0) | (labels >= self.width))])
+        outside = np.unique(labels[counted & ((labels < 0) | (labels >= len(self.classes)))])
         if len(outside):
             raise UserError(
-                f"The column '{self.target}' must hold classes 0 … {self.width - 1}; it also holds "
+                f"The column '{self.target}' must hold classes 0 … {len(self.classes) - 1}; it also holds "
                 f"{', '.join(map(str, outside[:5]))}. Name every class, or correct these labels."
             )
 
@@ -92,7 +92,7 @@ class OneOfK(Task):
         return losses.cross_entropy(log(predictions.probabilities), targets.clamp(min=0))
 
     def metric(self) -> Classes:
-        return Classes(self.width, self.decide, self.loss_of, lambda predictions: predictions.probabilities)
+        return Classes(len(self.classes), self.decide, self.loss_of, lambda predictions: predictions.probabilities)
 
     def loss_of(self, predictions: Any, targets: Tensor, weights: Tensor) -> Term:
         """The loss that these predictions would have had in training."""
