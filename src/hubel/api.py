@@ -215,7 +215,7 @@ class Run(RunFolder):
         return self.parts().network
 
     def evaluate(self, split: str | None = None, data: Any = None) -> dict[str, dict[str, float]]:
-        """Metrics by split: of one split, of all, or of other data with the same classes (its splits, or "all")."""
+        """Metrics by split: of one split, of all, or of other data with the same classes (all of it as "test", where it has no splits)."""
         session = self._session(data)
         wanted = list(session.dataset.splits) if split is None else [split]
         if split is not None and split not in session.dataset.splits:
@@ -235,7 +235,7 @@ class Run(RunFolder):
                 dataset = dataset.with_splits({name: saved[name] for name in saved.files})
         else:
             dataset = dataset.with_classes(parts.classes) if parts.classes else dataset
-            dataset = dataset if dataset.splits else dataset.with_splits({"all": np.arange(len(dataset.images))})
+            dataset = dataset if dataset.splits else dataset.with_splits({"test": dataset.usable()})
         parts.task.accepts(dataset)
         return Session(self.settings, self.recipe, dataset, parts.task, parts.network, parts.preprocess, parts.device)
 

@@ -1,0 +1,299 @@
+"""A run on disk: everything about one training in one folder.
+
+runs/<dataset>-<model>/<n>/
+    config.json      each option's value, where it came from and why
+    manifest.json    hash of the data, versions, git, seed, hardware, command
+    network.json     what rebuilds network, task and preprocessing
+    splits.npz       which image is in which part
+    state.json       running, interrupted, failed (why) or finished
+    history.csv      a row per epoch
+    metrics.json     by split, after the last step
+    checkpoints/{last,best}/   predictions/<split>.npz   quarantine.csv   report.html
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import platform
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Self
+
+from hubel.errors import UserError
+from hubel.recipe import Setting
+from hubel.train.atomic import explain, sweep, write_atomically
+
+SCHEMA = 1
+
+
+class RunFolder:
+    """One run. `path` is the folder; reading a property reads the disk, so two processes see the same."""
+
+    def __init__(self, path: Path):
+        self.path = path
+
+    @classmethod
+    def create(cls, root: Path, dataset: str, model: str) -> Self:
+        """A new numbered folder under root/<dataset>-<model>. Safe against others that do the same at once."""
+        parent = root / safe_name(f"{dataset}-{model}")
+        try:
+            parent.mkdir(parents=True, exist_ok=True)
+            number = max((int(p.name) for p in parent.iterdir() if p.name.isdigit()), default=0) + 1
+            while True:
+                try:
+                    (parent / str(number)).mkdir()
+                    return cls.at(parent / str(number))
+                except FileExistsError:
+                    number += 1
+        except NotADirectoryError as fault:
+            raise UserError(f"{root} is a file, not a folder. Choose another place for runs with --out.") from fault
+        except OSError as fault:
+            raise explain(fault, parent) from fault
+
+    @classmethod
+    def at(cls, path: Path) -> Self:
+        """The folder `path`, made where it is missing; nothing is checked."""
+        path.mkdir(parents=True, exist_ok=True)
+        return cls(path)
+
+    @classmethod
+    def open(cls, path: Path) -> Self:
+        """An existing run. Raises UserError where `path` is missing, no run, half written, or of a newer hubel."""
+        path = Path(path)
+        if not path.is_dir():
+            raise UserError(f"There is no run folder {path} (looked for {path.absolute()}). `hubel runs` lists them.")
+        if not (path / "config.json").exists():
+            inside = sorted(p for p in path.glob("*/config.json"))
+            hint = f" Did you mean {inside[-1].parent}?" if inside else " `hubel runs` lists the runs."
+            raise UserError(f"{path} is not a run: it holds no config.json.{hint}")
+        run = cls(path)
+        schema = run._read_json("config.json").get("schema", 0)
+        if not isinstance(schema, int) or schema > SCHEMA:
+            raise UserError(
+                f"{path} was written by a newer hubel (schema {schema}, this one reads {SCHEMA}). Update hubel."
+            )
+        sweep(path)
+        return run
+
+    @classmethod
+    def find(cls, root: Path, launcher: str | None) -> Path | None:
+        """The newest run under `root` that was started by this launcher of several processes."""
+        found = []
+        for path in root.glob("*/*/manifest.json"):
+            try:
+                if launcher is not None and json.loads(path.read_text()).get("launcher") == launcher:
+                    found.append(path)
+            except ValueError:
+                continue
+        newest = max(found, key=lambda path: path.stat().st_mtime, default=None)
+        whole = newest is not None and any((newest.parent / "checkpoints" / "last").glob("*.json"))
+        return newest.parent if newest is not None and whole else None
+
+    # Reading ----------------------------------------------------------------------------------------------
+
+    def _read_json(self, name: str) -> dict[str, Any]:
+        try:
+            found = json.loads((self.path / name).read_text())
+        except FileNotFoundError:
+            return {}
+        except (OSError, ValueError) as fault:
+            raise UserError(f"{self.path / name} can't be read ({fault}): the run is damaged.") from fault
+        if not isinstance(found, dict):
+            raise UserError(f"{self.path / name} holds no JSON object: the run is damaged.")
+        return found
+
+    @property
+    def settings(self) -> dict[str, Setting]:
+        """Each option's effective value, with source and reason."""
+        rows = {k: v for k, v in self._read_json("config.json").items() if k != "schema"}
+        try:
+            return {k: Setting(_tuples(v["value"]), v["source"], v.get("reason", "")) for k, v in rows.items()}
+        except (TypeError, KeyError) as fault:
+            raise UserError(f"{self.path / 'config.json'} is damaged: {fault}.") from fault
+
+    @property
+    def manifest(self) -> dict[str, Any]:
+        return self._read_json("manifest.json")
+
+    @property
+    def state(self) -> str:
+        """running, interrupted, failed, finished; "interrupted" too where the process died while running."""
+        saved = self._read_json("state.json")
+        state = str(saved.get("state", "interrupted"))
+        if state == "running" and not _alive(saved.get("pid"), saved.get("host")):
+            return "interrupted"
+        return state
+
+    @property
+    def history(self) -> list[dict[str, Any]]:
+        """Rows of history.csv, with numbers as numbers."""
+        try:
+            text = (self.path / "history.csv").read_text()
+        except FileNotFoundError:
+            return []
+        return [
+            {k: _number(v) for k, v in row.items() if v not in ("", None)} for row in csv.DictReader(io.StringIO(text))
+        ]
+
+    @property
+    def metrics(self) -> dict[str, dict[str, float]]:
+        """{split: {name: value}}; {} before the end."""
+        return self._read_json("metrics.json").get("metrics", {})
+
+    @property
+    def seconds(self) -> float:
+        return float(self._read_json("metrics.json").get("seconds", 0.0))
+
+    @property
+    def best_epoch(self) -> int:
+        return int(self._read_json("metrics.json").get("epoch", 0))
+
+    @property
+    def notes(self) -> list[str]:
+        """What happened on the way that a reader should know."""
+        return list(self._read_json("metrics.json").get("notes", []))
+
+    # Writing ----------------------------------------------------------------------------------------------
+
+    def _write_json(self, name: str, content: Any) -> None:
+        write_atomically(self.path / name, json.dumps(content, indent=1, default=str).encode())
+
+    def write_config(self, settings: Mapping[str, Setting]) -> None:
+        rows = {k: {"value": s.value, "source": s.source, "reason": s.reason} for k, s in sorted(settings.items())}
+        self._write_json("config.json", {"schema": SCHEMA, **rows})
+
+    def write_manifest(self, content: Mapping[str, Any]) -> None:
+        self._write_json("manifest.json", content)
+
+    def write_metrics(self, content: Mapping[str, Any]) -> None:
+        self._write_json("metrics.json", content)
+
+    def write_plan(self, plan: Any) -> None:
+        self._write_json("plan.json", vars(plan))
+
+    def note_test_look(self) -> None:
+        """Count an evaluation on the test part: each look makes its score a little less of a judge."""
+        content = self._read_json("metrics.json")
+        looks = content.setdefault("looks", {})
+        looks["test"] = looks.get("test", 0) + 1
+        self.write_metrics(content)
+
+    @property
+    def test_looks(self) -> int:
+        return int(self._read_json("metrics.json").get("looks", {}).get("test", 0))
+
+    def set_state(self, state: str, reason: str = "") -> None:
+        self._write_json("state.json", {"state": state, "reason": reason, "pid": os.getpid(), "host": platform.node()})
+
+    def rewrite_history(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        columns = list(dict.fromkeys(key for row in rows for key in row))
+        out = io.StringIO()
+        writer = csv.DictWriter(out, columns, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        write_atomically(self.path / "history.csv", out.getvalue().encode())
+
+    def append_history(self, row: Mapping[str, Any]) -> None:
+        """History is short: it is written whole, so that a new column or a crash can't spoil it."""
+        self.rewrite_history([*self.history, row])
+
+    def save_predictions(self, split: str, **arrays: Any) -> None:
+        import numpy as np
+
+        folder = self.path / "predictions"
+        folder.mkdir(exist_ok=True)
+        out = io.BytesIO()
+        np.savez_compressed(out, **arrays)
+        write_atomically(folder / f"{split}.npz", out.getvalue())
+
+    def write_quarantine(self, bad: Sequence[Any]) -> None:
+        if bad:
+            out = io.StringIO()
+            writer = csv.writer(out, lineterminator="\n")
+            writer.writerows([("file", "reason"), *((one.name, one.reason) for one in bad)])
+            write_atomically(self.path / "quarantine.csv", out.getvalue().encode("utf-8", "backslashreplace"))
+
+
+def safe_name(name: str) -> str:
+    """Letters, digits, dots, dashes and underscores; at most 100 of them."""
+    return re.sub(r"[^\w.-]+", "-", name, flags=re.ASCII).strip("-.")[:100] or "run"
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(_tuples(item) for item in value) if isinstance(value, list) else value
+
+
+def _number(word: str) -> Any:
+    try:
+        number = float(word)
+    except ValueError:
+        return word
+    return int(word) if word.lstrip("-").isdigit() else number
+
+
+def _alive(pid: Any, host: Any) -> bool:
+    if host != platform.node() or not isinstance(pid, int):
+        return host is not None and host != platform.node()  # elsewhere: can't be told, so believe it
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def list_runs(root: Path) -> list[RunFolder]:
+    """Every run under `root`, by dataset, network and number."""
+    found = [p.parent for p in root.glob("*/*/config.json")]
+    found.sort(key=lambda path: (path.parent.name, int(path.name) if path.name.isdigit() else 0))
+    return [RunFolder(path) for path in found]
+
+
+def manifest(**facts: Any) -> dict[str, Any]:
+    """What a reader needs to repeat the run: versions, git, hardware, command; `facts` are added."""
+    packages = ("hubel", "torch", "numpy", "pillow", "opencv-python-headless", "safetensors", "scikit-learn")
+    return {
+        "schema": SCHEMA,
+        "created": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "command": sys.argv,
+        "versions": {"python": platform.python_version(), **{name: _version(name) for name in packages}},
+        "hardware": {"machine": platform.machine(), "system": platform.platform(), "processor": processor()},
+        "git": _git(),
+        **facts,
+    }
+
+
+def processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
+
+
+def _version(name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _git() -> dict[str, Any] | None:
+    """The commit of the folder that the command runs in, where it is a repository."""
+
+    def ask(*words: str) -> str:
+        return subprocess.run(["git", *words], capture_output=True, text=True, timeout=5, check=True).stdout.strip()
+
+    try:
+        return {"commit": ask("rev-parse", "HEAD"), "changed": bool(ask("status", "--porcelain", "-uno"))}
+    except (OSError, subprocess.SubprocessError):
+        return None

@@ -1,0 +1,80 @@
+"""Small trainings that take a second or two."""
+
+import os
+import signal
+
+import numpy as np
+import pytest
+
+import hubel
+from hubel.data.dataset import Dataset
+from hubel.data.images import ArrayImages
+from hubel.train.callbacks import Callback
+
+
+class Quiet:
+    """A progress that keeps what it is told."""
+
+    def __init__(self):
+        self.said: list[str] = []
+
+    def due(self):
+        return False
+
+    def say(self, text):
+        self.said.append(text)
+
+    def __getattr__(self, name):
+        return lambda *args, **options: None
+
+
+class InterruptAt(Callback):
+    """Ctrl-C after a given step."""
+
+    def __init__(self, step: int):
+        self.step = step
+
+    def on_step(self, loop, losses):
+        if loop.step == self.step:
+            os.kill(os.getpid(), signal.SIGINT)
+
+
+def blobs(n: int = 150, side: int = 8, channels: int = 1, classes: int = 3, seed: int = 0) -> Dataset:
+    """Noise with a bright square whose place is the class; given splits train, dev, test."""
+    random = np.random.default_rng(seed)
+    labels = np.arange(n) % classes
+    images = random.integers(0, 120, (n, side, side, channels), dtype=np.uint8)
+    step = side // classes
+    for image, label in zip(images, labels, strict=True):
+        image[label * step : (label + 1) * step, : side // 2] += 100
+    index = random.permutation(n)
+    splits = {"train": index[: n // 2], "dev": index[n // 2 : 3 * n // 4], "test": index[3 * n // 4 :]}
+    names = tuple("abcdefghij"[:classes])
+    return Dataset("blobs", ArrayImages(images), {"label": labels}, names, splits, source="<blobs>")
+
+
+@pytest.fixture
+def quiet() -> Quiet:
+    return Quiet()
+
+
+@pytest.fixture
+def small(tmp_path, quiet):
+    """train(**options) -> Run on blobs, with an MLP, in tmp_path."""
+
+    def train(dataset=None, **options):
+        defaults = {
+            "model": "mlp",
+            "epochs": 3,
+            "batch_size": 16,
+            "optimizer": {"name": "momentum", "lr": 0.05},
+            "augment": {"shift": 1, "flip": "none"},
+            "workers": 0,
+            "out": tmp_path / "runs",
+            "progress": quiet,
+        }
+        if "model.hidden" not in options and options.get("model", "mlp") == "mlp":
+            defaults["model.hidden"] = (8,)
+        return hubel.train(blobs() if dataset is None else dataset, **{**defaults, **options})
+
+    return train

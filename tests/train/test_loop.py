@@ -1,0 +1,237 @@
+"""What the loop does when things go well and when they don't."""
+
+import numpy as np
+import pytest
+import torch
+from small_trainings import blobs
+from torch import nn
+
+import hubel
+from hubel.errors import UserError
+from hubel.train import checkpoint
+from hubel.train.callbacks import Callback
+
+
+def last(run) -> dict:
+    return checkpoint.load(run.path / "checkpoints" / "last")
+
+
+class Poisoned(nn.Module):
+    """A small network whose middle layer gives NaN in a range of passes, unless computed in fp32."""
+
+    def __init__(self, start=7, stop=9, always=False):
+        super().__init__()
+        self.first, self.middle, self.last = nn.Linear(64, 8), Poison(start, stop, always), nn.Linear(8, 3)
+
+    def forward(self, images):
+        return self.last(self.middle(self.first(images.flatten(1))))
+
+
+class Poison(nn.Module):
+    def __init__(self, start, stop, always):
+        super().__init__()
+        self.start, self.stop, self.always, self.passes = start, stop, always, 0
+
+    def forward(self, x):
+        if not self.training:
+            return x
+        self.passes += 1
+        bad = self.passes >= self.start and (self.always or x.dtype == torch.bfloat16)
+        return x * float("nan") if bad else x
+
+
+def test_nan_names_the_module_and_goes_on_in_fp32(small):
+    run = small(model=Poisoned(), precision="bf16")
+    assert run.state == "finished" and np.isfinite(run.metrics["test"]["loss"])
+    assert any("'middle' (Poison)" in note and "fp32" in note for note in run.notes)
+    assert last(run)["rescue"] == {"micro_batch": None, "precision": "fp32", "lr_scale": 1.0}
+
+
+def test_nan_that_stays_stops_with_the_reason(small, tmp_path):
+    with pytest.raises(UserError, match=r"diverged: the output of 'middle'.*tenth of the learning rate"):
+        small(model=Poisoned(always=True), precision="bf16")
+    path = next((tmp_path / "runs").glob("*/1"))
+    assert hubel.Run.open(path).state == "failed"
+    assert torch.isfinite(last(hubel.Run.open(path))["network"]["first.weight"]).all()
+
+
+class Greedy(nn.Module):
+    """Runs out of memory with more than a few images."""
+
+    def __init__(self, most=5):
+        super().__init__()
+        self.most, self.layer = most, nn.Linear(64, 3)
+
+    def forward(self, images):
+        if self.training and len(images) > self.most and torch.is_grad_enabled():
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB")
+        return self.layer(images.flatten(1))
+
+
+def test_out_of_memory_halves_and_follows_the_same_path(small, tmp_path):
+    options = {"precision": "fp32", "optimizer": {"name": "sgd", "lr": 0.1}}
+    torch.manual_seed(0)
+    first = Greedy(most=1000)
+    second = Greedy(most=5)
+    second.load_state_dict(first.state_dict())
+    whole = small(model=first, **options)
+    cut = small(model=second, out=tmp_path / "cut", **options)
+    assert any("Out of memory with 16 images" in note for note in cut.notes)
+    assert last(cut)["rescue"]["micro_batch"] == 4
+    for name, weight in last(whole)["network"].items():
+        torch.testing.assert_close(weight, last(cut)["network"][name], rtol=1e-5, atol=1e-6)
+
+
+def test_other_errors_are_not_swallowed(small):
+    class Broken(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Linear(64, 3)
+
+        def forward(self, images):
+            if self.training:
+                raise RuntimeError("shapes do not fit")
+            return self.layer(images.flatten(1))
+
+    with pytest.raises(RuntimeError, match="shapes do not fit"):
+        small(model=Broken())
+
+
+class Scores(Callback):
+    """Makes dev scores to order, by overwriting what the loop measured."""
+
+    def __init__(self, scores):
+        self.scores = scores
+
+    def on_start(self, loop):
+        real = loop.score
+
+        def score(split):
+            return real(split) | {"accuracy": self.scores[loop.epoch]}
+
+        loop.score = score
+
+
+def test_early_stopping_returns_the_best_weights(small):
+    scores = [0.1, 0.9, 0.3, 0.2, 0.1, 0.1]
+    kept = []
+
+    class Keep(Callback):
+        def on_epoch(self, loop, row):
+            kept.append({k: v.clone() for k, v in loop.network.state_dict().items()})
+
+    run = small(epochs=6, regularize={"patience": 2}, callbacks=[Scores(scores), Keep()])
+    assert [row["epoch"] for row in run.history] == [1, 2, 3, 4] and run.best_epoch == 2
+    for name, weight in run.network.state_dict().items():
+        assert torch.equal(weight.cpu(), kept[1][name])
+
+
+def test_keep_last_returns_the_last_weights(small):
+    run = small(keep="last", callbacks=[Scores([0.9, 0.1, 0.1])])
+    for name, weight in run.network.state_dict().items():
+        assert torch.equal(weight.cpu(), last(run)["network"][name])
+
+
+def test_the_history_has_one_row_per_epoch_and_its_loss_is_the_mean(small):
+    losses = []
+
+    class Sum(Callback):
+        def on_step(self, loop, found):
+            losses.append(float(found["cross_entropy"]))
+
+    run = small(callbacks=[Sum()])
+    assert [row["epoch"] for row in run.history] == [1, 2, 3]
+    assert run.history[0]["train.loss"] == pytest.approx(np.mean(losses[:5]), rel=1e-5)
+    assert {"dev.accuracy", "dev.loss", "train.accuracy", "lr", "seconds"} <= run.history[0].keys()
+
+
+def test_batch_gradient_descent_takes_one_step_an_epoch(small):
+    run = small(batch_size=0)
+    assert [row["step"] for row in run.history] == [1, 2, 3]
+
+
+def test_running_average_is_what_is_judged(small):
+    run = small(regularize={"ema": 0.9}, keep="last")
+    state = last(run)
+    correction = 1 - 0.9 ** state["ema"]["steps"]
+    for name, weight in run.network.state_dict().items():
+        torch.testing.assert_close(weight.cpu(), state["ema"]["raw"][name] / correction)
+        assert not torch.equal(weight.cpu(), state["network"][name])
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"regularize": {"clip_norm": 0.5}},
+        {"regularize": {"clip_value": 0.01}},
+        {"regularize": {"max_norm": 0.5}},
+        {"optimizer": {"name": "sgd", "lr": 0.05, "l1": 0.01}},
+        {"sampling": "replacement"},
+        {"balance": "sampler"},
+        {"balance": "loss"},
+        {"init": "he"},
+        {"views": "mirror"},
+        {"micro_batch": 5},
+        {"split": {"train_dev": 0.2}},
+        {"task.smoothing": 0.1},
+    ],
+    ids=str,
+)
+def test_every_option_changes_something(small, tmp_path, options):
+    def outcome(run):
+        return [v for split in sorted(run.metrics) for v in run.metrics[split].values()], run.history[-1]["train.loss"]
+
+    plain = small(out=tmp_path / "plain", precision="fp32")
+    changed = small(out=tmp_path / "changed", precision="fp32", **options)
+    if "micro_batch" in options:  # the one that must not
+        assert outcome(changed)[1] == pytest.approx(outcome(plain)[1], rel=1e-4)
+    else:
+        assert outcome(changed) != outcome(plain)
+
+
+def test_max_norm_holds_after_every_step(small):
+    run = small(regularize={"max_norm": 0.5}, keep="last")
+    for name, weight in run.network.named_parameters():
+        if weight.ndim > 1:
+            assert weight.flatten(1).norm(dim=1).max() <= 0.5 + 1e-5, name
+
+
+def test_an_option_that_does_not_apply_is_an_error(small):
+    with pytest.raises(UserError, match=r"does not apply to optimizer 'adam'"):
+        small(optimizer={"name": "adam", "momentum": 0.9})
+    with pytest.raises(UserError, match="did you mean 'hidden'"):
+        small(**{"model.hiden": (3,)})
+    with pytest.raises(UserError, match="smoothing"):
+        small(task="binary", dataset=blobs(classes=2), **{"task.smoothing": 0.1})
+
+
+def test_restarts_keep_the_best_on_dev(small):
+    run = small(restarts=3, epochs=1)
+    children = [hubel.Run.open(p) for p in sorted((run.path / "restarts").iterdir())]
+    scores = [child.metrics["dev"]["accuracy"] for child in children]
+    assert len({tuple(last(c)["network"]["head.1.weight"].flatten().tolist()) for c in children if True}) == 3
+    assert run.metrics["dev"]["accuracy"] == max(scores)
+
+
+def test_folds_use_each_example_once_for_dev(small):
+    run = small(folds=3, epochs=1)
+    children = [hubel.Run.open(p) for p in sorted((run.path / "folds").iterdir())]
+    held = np.concatenate([np.load(c.path / "splits.npz")["dev"] for c in children])
+    data = blobs()
+    assert sorted(held) == sorted(np.concatenate([data.splits["train"], data.splits["dev"]]))
+    scores = [child.metrics["dev"]["accuracy"] for child in children]
+    assert run.metrics["dev"]["accuracy"] == pytest.approx(np.mean(scores))
+
+
+def test_refit_learns_from_dev_too(small):
+    run = small(refit=True, epochs=1)
+    saved = np.load(run.path / "splits.npz")
+    assert run.metrics.keys() == {"train", "test"}
+    assert len(np.load(run.path / "predictions" / "train.npz")["index"]) == len(saved["train"]) + len(saved["dev"])
+
+
+def test_warm_start_with_other_classes(small, quiet, tmp_path):
+    first = small(model="mlp")
+    second = small(blobs(classes=4), model="mlp", from_run=first.path, out=tmp_path / "second", epochs=1)
+    assert any("come from" in text and "fresh: head" in text for text in quiet.said)
+    assert second.metrics["test"]["accuracy"] >= 0

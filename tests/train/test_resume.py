@@ -1,0 +1,89 @@
+"""A resumed run is bit for bit the run that was never stopped."""
+
+import numpy as np
+import pytest
+import torch
+from small_trainings import InterruptAt, blobs
+
+import hubel
+from hubel.errors import UserError
+from hubel.train import checkpoint
+
+
+def last(run) -> dict:
+    return checkpoint.load(run.path / "checkpoints" / "last")
+
+
+def assert_same(a, b, where="state"):
+    if isinstance(a, dict):
+        assert a.keys() == b.keys(), where
+        for key in a:
+            if key not in ("seconds", "images_per_second", "wait_share"):
+                assert_same(a[key], b[key], f"{where}.{key}")
+    elif isinstance(a, list | tuple):
+        assert len(a) == len(b), where
+        for i, (x, y) in enumerate(zip(a, b, strict=True)):
+            assert_same(x, y, f"{where}.{i}")
+    elif torch.is_tensor(a):
+        assert torch.equal(a, b), where
+    else:
+        assert a == b or (a != a and b != b), where
+
+
+OPTIONS = {"regularize": {"ema": 0.9}, "model.dropout": 0.2, "precision": "fp32"}
+
+
+@pytest.mark.parametrize("step", [1, 7, 10])  # in mid-epoch, and at an epoch's end (5 steps each)
+def test_resume_equals_uninterrupted(small, quiet, tmp_path, step):
+    whole = small(**OPTIONS)
+    with pytest.raises(KeyboardInterrupt):
+        small(**OPTIONS, out=tmp_path / "cut", callbacks=[InterruptAt(step)])
+    path = next((tmp_path / "cut").glob("*/1"))
+    assert hubel.Run.open(path).state == "interrupted"
+    resumed = hubel.resume(path, source=blobs(), progress=quiet)
+    assert_same(last(whole), last(resumed))
+    assert whole.metrics == resumed.metrics
+    for split in ("train", "dev", "test"):
+        a, b = (np.load(r.path / "predictions" / f"{split}.npz") for r in (whole, resumed))
+        assert all(np.array_equal(a[name], b[name]) for name in a.files)
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize("workers", [0, 1, 4])
+def test_resume_with_workers_that_decode(small, quiet, tmp_path, workers):
+    data = blobs(n=80, side=72)  # above 64 pixels: decoded by workers
+    options = {**OPTIONS, "epochs": 2}
+    whole = small(data, **options, workers=0)
+    with pytest.raises(KeyboardInterrupt):
+        small(data, **options, workers=workers, out=tmp_path / "cut", callbacks=[InterruptAt(4)])
+    path = next((tmp_path / "cut").glob("*/1"))
+    resumed = hubel.resume(path, source=data, progress=quiet)
+    assert_same(last(whole)["network"], last(resumed)["network"])
+    assert_same(last(whole)["optimizers"], last(resumed)["optimizers"])
+
+
+def test_a_second_seed_differs_and_the_same_seed_repeats(small, tmp_path):
+    runs = [small(out=tmp_path / str(i), seed=seed) for i, seed in enumerate((0, 0, 1))]
+    states = [last(run)["network"] for run in runs]
+    assert_same(states[0], states[1])
+    assert any(not torch.equal(states[0][k], states[2][k]) for k in states[0])
+
+
+def test_more_epochs(small, quiet):
+    run = small(epochs=2)
+    more = hubel.resume(run.path, epochs=4, source=blobs(), progress=quiet)
+    assert [row["epoch"] for row in more.history] == [1, 2, 3, 4]
+    with pytest.raises(UserError, match="finished its 4 epochs"):
+        hubel.resume(run.path, source=blobs(), progress=quiet)
+
+
+def test_what_can_not_change_says_so(small, quiet):
+    run = small(epochs=1)
+    with pytest.raises(UserError, match="can't change in mid-training"):
+        hubel.resume(run.path, source=blobs(), progress=quiet, batch_size=3)
+
+
+def test_other_data_is_refused(small, quiet):
+    run = small(epochs=1)
+    with pytest.raises(UserError, match="has changed since"):
+        hubel.resume(run.path, source=blobs(seed=1), progress=quiet, epochs=2)
