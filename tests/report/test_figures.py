@@ -172,6 +172,7 @@ def test_bar():
 
 
 def test_elements_are_escaped():
+    assert element("text", "\u202e\ud800", title="\x00") == '<text title="\\x00">‹U+202E›\\ud800</text>'
     assert (
         element("text", '<b>&"', title='"><script>')
         == '<text title="&#34;&gt;&lt;script&gt;">&lt;b&gt;&amp;&#34;</text>'

@@ -218,15 +218,15 @@ def test_private_leaves_out_names_and_paths(tmp_path):
     secrets = ("/home/jane/scans", "patient_17.png", "jane-laptop", "seven.tif", "C:\\Users\\jane", "runs/jane/2")
     data = full(
         mistakes=[example(0, "anna/patient_17.png")],
-        samples=[example(1, "bob/seven.tif")],
+        samples=[example(1, "bob/seven.tif"), example(2, "IMG-of-carl")],
         dataset=DataFacts("scans", "/home/jane/scans", "folder", ("read /home/jane/scans/a b.txt", "60 % train")),
-        warnings=("seven.tif is grey", "few images"),
+        warnings=("seven.tif is grey", "IMG-of-carl is dark", "few images"),
         manifest={"hostname": "jane-laptop", "cwd": "/home/jane", "seed": 0, "deep": {"file": "C:\\Users\\jane\\x"}},
         configuration=[ConfigRow("from", "runs/jane/2", "command line", "see runs/jane/2/best")],
         quarantine=[Quarantined("anna/bad.png", "anna/bad.png is cut short")],
     )  # fmt: skip
     public, private = html.unescape(render(data)), html.unescape(render(data, private=True))
-    for secret in (*secrets, "anna", "bob/"):
+    for secret in (*secrets, "anna", "bob/", "carl"):
         assert secret in public
         assert secret not in private, secret
     for kept in ("60 % train", "few images", "(left out)", "scans"):

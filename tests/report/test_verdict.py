@@ -81,7 +81,7 @@ def test_train_from_the_history_is_said_so():
 def test_lower_is_better():
     text = verdict(regression(intervals={"test": {"mae": (0.45, 0.55)}, "train": {"mae": (0.38, 0.42)}}))
     assert text.startswith(f"Mean absolute error 0.5 on 50 test images (95{S}% interval 0.45–0.55)")
-    assert "better on its training part (0.4) by 0.1" in text and "overfits" in text
+    assert "better on its training part (0.4) by 0.1 (0.0461–0.154)" in text and "overfits" in text
     text = verdict(regression(intervals={"test": {"mae": (0.3, 0.7)}, "train": {"mae": (0.3, 0.5)}}))
     assert "within what 50 images can tell" in text
 

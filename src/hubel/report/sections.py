@@ -42,7 +42,7 @@ def tiles(data: ReportData) -> list[dict[str, str]]:
         found.append(_tile("best epoch", str(data.best_epoch), note))
     speed = data.throughput
     if speed is not None and speed.seconds is not None:
-        found.append(_tile("training time", duration(speed.seconds), speed.device))
+        found.append(_tile("training time", duration(speed.seconds), shorten(speed.device, 80)))
     if speed is not None:
         note = "" if speed.wait_share is None else f"{percent(speed.wait_share)} waiting for data"
         found.append(_tile("images per second", figure(round(speed.images_per_second)), note))
@@ -249,7 +249,7 @@ def throughput(data: ReportData) -> dict[str, Any] | None:
     else:
         advice = (
             f"The network waited for data {percent(wait)} of the time; without the waiting the training would be up "
-            f"to {1 / (1 - min(wait, 0.99)):.2f} times as fast. More `workers`, smaller or packed images on a "
+            f"to {1 / (1 - min(wait, 0.99)):.2f} times as fast. More --workers, smaller or packed images on a "
             "fast disk help; so does a larger network, which computes more per image."
         )
     return {

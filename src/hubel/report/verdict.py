@@ -13,7 +13,18 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from hubel.report.text import DASH, THIN, figure, finite, interval_text, is_share, metric_text, percent, points
+from hubel.report.text import (
+    DASH,
+    THIN,
+    figure,
+    finite,
+    interval_text,
+    is_share,
+    metric_text,
+    percent,
+    points,
+    shorten,
+)
 from hubel.report.values import Baseline, Interval, ReportData
 
 Z = 1.959964  # 95 %
@@ -88,7 +99,7 @@ def score(data: ReportData, split: str, m: Measured) -> str:
     if data.primary == "accuracy":
         text = f"{percent(m.value)} of {size}{split} images right"
     else:
-        name = NAMES.get(data.primary, data.primary)
+        name = NAMES.get(data.primary, shorten(data.primary, 60))
         text = f"{name[:1].upper()}{name[1:]} {metric_text(data.primary, m.value)} on {size}{split} images"
     bounds = interval_text(data.primary, m.interval) if m.interval else ""
     text += f" (95{THIN}% interval {bounds})" if bounds else " (interval not measured)"
@@ -146,7 +157,7 @@ def majority(data: ReportData) -> Baseline | None:
     if len(data.dataset.classes) != len(judged):
         return None
     largest = max(range(len(train)), key=train.__getitem__)
-    return Baseline(f"always answering “{data.dataset.classes[largest]}”", judged[largest] / sum(judged))
+    return Baseline(f"always answering “{shorten(data.dataset.classes[largest], 60)}”", judged[largest] / sum(judged))
 
 
 def remarks(data: ReportData) -> list[str]:
@@ -212,7 +223,7 @@ def _weakest(data: ReportData) -> str | None:
     row = min(rows, key=lambda r: r.recall)
     bounds = interval_text("recall", row.recall_interval)
     bounds = f", interval {bounds}" if bounds else ""
-    return f"Weakest class: “{row.name}”, {percent(row.recall)} of its {row.n:,} images found{bounds}."
+    return f"Weakest class: “{shorten(row.name, 60)}”, {percent(row.recall)} of its {row.n:,} images found{bounds}."
 
 
 def _confidence(data: ReportData) -> str | None:
