@@ -112,6 +112,18 @@ def test_adding_an_operation_changes_no_other_draw():
     np.testing.assert_array_equal(flipped.matrices[:, 1], more.matrices[:, 1])
 
 
+def test_operations_are_independent():
+    """Where the square lies says nothing about the shift, the mirror or the crop."""
+    slots, augment = np.arange(20_000), Augment(shift=8, flip="random", crop=(0.3, 1.0), cutout=2)
+    size = (1000, 1000)
+    square = augment._erase(0, 0, slots, size)[:, 0]
+    shift, flip = augment._shift(0, 0, slots)[:, 0], augment._flip(0, 0, slots, None)
+    area = augment._crop(0, 0, slots, size, size)[:, 0, 0]
+    alternating = Augment(flip="alternating")._flip(0, 0, slots, slots)
+    table = np.corrcoef([square, shift, flip, area, alternating])
+    assert np.abs(table - np.eye(5)).max() < 4 / np.sqrt(20_000)
+
+
 def test_a_slot_draws_the_same_in_any_batch():
     augment = Augment(shift=4, flip="random", crop=(0.3, 1), cutout=6)
     whole = augment.draw(0, 1, SLOTS, (32, 32), (32, 32))

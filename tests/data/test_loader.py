@@ -97,6 +97,19 @@ def test_epochs_and_seeds_differ_and_repeat(make):
     assert not torch.equal(first[0].images, other[0].images)
 
 
+def test_crops_are_cut_from_the_source():
+    """One warp from the full image: what a crop shows is sharper than the same part of the small picture."""
+    augment = Augment(crop=(0.1, 0.3))
+    batch = batches(decoded(augment), ORDER, 0, 24)[0]
+    images = photos()
+    for slot, example in enumerate(ORDER):
+        image = images.read(example)
+        draws = augment.draw(5, 0, np.array([slot]), image.shape[:2], (20, 20))
+        got = batch.images[slot].permute(1, 2, 0).numpy()
+        assert np.abs(got - apply_image(image, draws)).max() < 1e-3
+        np.testing.assert_allclose(batch.matrices[slot].numpy(), draws.matrices[0], rtol=1e-6)
+
+
 @pytest.mark.parametrize("make", MAKERS.values(), ids=MAKERS)
 def test_the_same_example_twice_gets_two_draws(make):
     batch = batches(make(Augment(shift=4, flip="random")), np.full(24, 3), 0, 24)[0]
@@ -231,6 +244,10 @@ def test_choose_path(monkeypatch):
     assert choose_path(big, stretch((20, 20)), "cpu")[0] == "decoded"
     files = dataset(ListImages([np.zeros((64, 64, 3), np.uint8)] * 3, bad=(0,)))
     assert choose_path(files, stretch((64, 64)), "cpu")[0] == "resident"
+    crop = Augment(crop=(0.5, 1.0))  # never from pixels that were resized before
+    assert choose_path(small, stretch((12, 12)), "cpu", crop)[0] == "resident"
+    assert choose_path(small, stretch((14, 14)), "cpu", crop)[0] == "decoded"
+    assert choose_path(small, stretch((14, 14)), "cpu", AUGMENT)[0] == "resident"
     needed = 24 * 12 * 12 * 3
     for free, path in ((4 * needed, "resident"), (4 * needed - 1, "decoded")):
         monkeypatch.setattr("hubel.data.loader.free_memory", lambda device, free=free: free)
@@ -260,16 +277,24 @@ def test_the_source_is_never_changed():
     np.testing.assert_array_equal(loader.dataset.images.array, before)
 
 
-def test_waiting_is_measured():
-    loader = decoded()
-    list(loader.batches(ORDER, 0, 8))
-    assert 0 < loader.wait_seconds < 10
+def test_waiting_is_measured(monkeypatch):
+    """A clock that reading advances by 2 s per image and the consumer by 100 s per batch."""
+    now = [0.0]
+    monkeypatch.setattr("hubel.data.loader.time.perf_counter", lambda: now[0])
+    images = photos()
+
+    def read(i):
+        now[0] += 2
+        return images.pixels[i]
+
+    monkeypatch.setattr(images, "read", read)
+    loader = decoded(images=images)
+    for k, _ in enumerate(loader.batches(ORDER, 0, 8), start=1):
+        now[0] += 100
+        assert loader.wait_seconds == 16 * k
     loader.wait_seconds = 0.0
-    epoch = loader.batches(ORDER, 0, 8)
-    next(epoch)
-    waited = loader.wait_seconds
-    torch.randn(400, 400) @ torch.randn(400, 400)  # the consumer's own time does not count
-    assert loader.wait_seconds == waited
+    next(loader.batches(ORDER, 0, 8))
+    assert loader.wait_seconds == 16
 
 
 @pytest.mark.processes
@@ -288,7 +313,9 @@ def test_a_killed_worker_gives_a_clear_message():
     with loader:
         epoch = loader.batches(ORDER, 0, 1)
         next(epoch)
-        with pytest.raises(RuntimeError, match=r"ended from outside|killed by signal"):  # torch tells it at once or late
+        with pytest.raises(
+            RuntimeError, match=r"ended from outside|killed by signal"
+        ):  # torch tells it at once or late
             for child in multiprocessing.active_children():
                 os.kill(child.pid, signal.SIGKILL)
             list(epoch)

@@ -30,11 +30,15 @@ SAMPLE = 200  # images that are looked at to learn the sizes of a folder
 PATHS = ("resident", "decoded")
 
 
-def choose_path(dataset: Dataset, preprocess: Preprocess, device: torch.device | str) -> tuple[str, str]:
+def choose_path(
+    dataset: Dataset, preprocess: Preprocess, device: torch.device | str, augment: Augment | None = None
+) -> tuple[str, str]:
     """ "resident" or "decoded", and why: same-size images up to 64 px that need at most ¼ of the free memory."""
     sizes = dataset.images.sizes(SAMPLE)
     if len(np.unique(sizes, axis=0)) > 1:
         return "decoded", "the images have different sizes"
+    if augment is not None and augment.crop and (sizes != preprocess.size).any():
+        return "decoded", "random crops are cut from images of full size"
     side = max(*preprocess.size, *sizes.ravel().tolist())
     if side > LARGEST:
         return "decoded", f"images of {side} pixels; up to {LARGEST} would be kept on the device"
@@ -97,7 +101,7 @@ class Loader:
             raise UserError(f"workers is the number of processes that read images, 0 or more; got {workers}")
         self.dataset, self.targets, self.preprocess = dataset, targets, preprocess
         self.augment, self.seed, self.device = augment, seed, torch.device(device)
-        self.path, self.reason = (path, "asked for") if path else choose_path(dataset, preprocess, device)
+        self.path, self.reason = (path, "asked for") if path else choose_path(dataset, preprocess, device, augment)
         self.failed: dict[str, str] = {}
         self.wait_seconds = 0.0
         self._weights = np.asarray(dataset.weights, dtype=np.float32)
