@@ -57,9 +57,13 @@ def decode(source: str | bytes | os.PathLike, channels: int | None = None, max_p
         if image.format in ("JPEG", "MPO"):
             _require_end_marker(data)
         with _damage():
-            pixels = _deep_pixels(data) if _is_deep_colour(image) else _pixels(image)
-            pixels = orient(pixels, _orientation(image))
+            pixels = orient(_deep_pixels(data), _orientation(image)) if _is_deep_colour(image) else pixels_of(image)
     return convert(pixels, channels or head.channels)
+
+
+def pixels_of(image: Image.Image) -> np.ndarray:
+    """(H, W, C) uint8 or uint16 of a PIL image: upright, opaque, C 1 or 3."""
+    return orient(_pixels(image), _orientation(image))
 
 
 def header(source: str | bytes | os.PathLike, max_pixels: int = MAX_PIXELS) -> Header:

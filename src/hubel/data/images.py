@@ -129,6 +129,7 @@ class FileImages:
     channels: int = 3
     depth: int = 8
     max_pixels: int = MAX_PIXELS
+    fixed: bool = False  # the user asked for these channels, whatever the files have
 
     def __len__(self) -> int:
         return len(self.names)

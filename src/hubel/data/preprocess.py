@@ -79,14 +79,16 @@ class Preprocess:
     def normalise(self, images: Tensor) -> Tensor:
         """(B, h, w, C) uint8, uint16 or a wider integer -> (B, C, h, w) float32, channels_last, on its device."""
         top = float(2**self.depth - 1)
-        scale = torch.tensor([1 / (top * s) for s in self.std], dtype=torch.float32, device=images.device)
-        shift = torch.tensor([-m / s for m, s in self._pairs()], dtype=torch.float32, device=images.device)
-        values = images.to(torch.float32)  # (B, h, w, C): the channel comes last in memory, so no copy is needed
-        return torch.addcmul(shift, values, scale).permute(0, 3, 1, 2)
+        width = images.shape[2]  # rows of w · C numbers: a last axis of 1 or 3 would defeat vectorised arithmetic
+        scale = torch.tensor([1 / (top * s) for _, s in self._pairs()] * width, dtype=torch.float32)
+        shift = torch.tensor([-m / s for m, s in self._pairs()] * width, dtype=torch.float32)
+        values = images.flatten(2).to(torch.float32, copy=True)  # (B, h, w · C)
+        values.mul_(scale.to(images.device)).add_(shift.to(images.device))
+        return values.view(images.shape).permute(0, 3, 1, 2)
 
     def _pairs(self) -> list[tuple[float, float]]:
-        n = max(len(self.mean), len(self.std))
-        return [(self.mean[i % len(self.mean)], self.std[i % len(self.std)]) for i in range(n)]
+        """(mean, std) of each channel."""
+        return [(self.mean[c % len(self.mean)], self.std[c % len(self.std)]) for c in range(self.channels)]
 
     def with_statistics(self, mean: Any, std: Any) -> Self:
         """The same geometry with the mean and deviation of the training part."""
@@ -126,9 +128,16 @@ class Preprocess:
             return f"images are {target} pixels and stay as they are"
         low, high = sizes.min(0), sizes.max(0)
         found = f"{low[0]} x {low[1]}" + ("" if (low == high).all() else f" to {high[0]} x {high[1]}")
-        how = {"letterbox": "fitted into", "stretch": "stretched to"}.get(self.policy, "cropped to the centre,")
         grown = (sizes < self.size).any(1).mean()
-        return f"images of {found} pixels are {how} {target}" + (f"; {grown:.0%} are enlarged" if grown else "")
+        return f"images of {found} pixels are {self._how(sizes)} {target}" + (
+            f"; {grown:.0%} are enlarged" if grown else ""
+        )
+
+    def _how(self, sizes: np.ndarray) -> str:
+        if (sizes[:, 0] * self.size[1] == sizes[:, 1] * self.size[0]).all():
+            return "resized to"
+        words = {"letterbox": "fitted with black bars into", "stretch": "stretched to"}
+        return words.get(self.policy, "resized, and cropped at their longer sides, to")
 
 
 def _own_size(sizes: np.ndarray, same: bool) -> tuple[int, int]:
