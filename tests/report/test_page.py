@@ -214,6 +214,15 @@ def test_confusion_rows_are_the_truth():
     assert [int(s) for _, s in kinds[:3]] == [round(10 * (n / 20) ** 0.5) for n in (16, 3, 1)]
 
 
+def test_the_most_frequent_confusions_first():
+    confusion = np.array([[16, 3, 1], [0, 0, 0], [0, 5, 15]])  # no image of the second class
+    table = re.search(r"The most frequent confusions.*?</table>", render(full(confusion=confusion)), re.S)[0]
+    cells = [re.sub("<.*?>", "", cell) for cell in re.findall(r"<td.*?</td>", table)]
+    rows = [tuple(cells[i : i + 4]) for i in range(0, len(cells), 4)]
+    s = "\u202f%"
+    assert rows == [("owl", "dog", "5", f"25.0{s}"), ("cat", "dog", "3", f"15.0{s}"), ("cat", "owl", "1", f"5.0{s}")]
+
+
 def test_private_leaves_out_names_and_paths(tmp_path):
     secrets = ("/home/jane/scans", "patient_17.png", "jane-laptop", "seven.tif", "C:\\Users\\jane", "runs/jane/2")
     data = full(

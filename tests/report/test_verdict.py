@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from reports import bare, full, regression
 
+from hubel.metrics.interval import wilson
 from hubel.report.page import Baseline, ClassRow
-from hubel.report.verdict import difference, majority, remarks, verdict, wilson
+from hubel.report.verdict import difference, majority, remarks, verdict
 
 S = "\u202f"
 
@@ -21,20 +22,13 @@ def report(train, dev, test=None, n=(1000, 400, 400), **changes):
     )
 
 
-@pytest.mark.parametrize(("share", "n"), [(0.979, 360), (0.5, 10), (1.0, 20), (0.0, 20)])
-def test_wilson_solves_its_equation(share, n):
-    """Its ends are the p at which |share − p| is 1.96 standard errors of p itself."""
-    for end in wilson(share, n):
-        assert abs(share - end) == pytest.approx(1.959964 * math.sqrt(end * (1 - end) / n), abs=1e-6)
-
-
 def test_difference_is_newcombes_and_covers():
     """Newcombe 1998, table II, 56/70 − 48/80: 0.0524 to 0.3339; and 95 % of simulated pairs."""
-    low, high = difference(56 / 70, wilson(56 / 70, 70), 48 / 80, wilson(48 / 80, 80))
+    low, high = difference(56 / 70, wilson(56, 70), 48 / 80, wilson(48, 80))
     assert (low, high) == pytest.approx((0.0524, 0.3339), abs=1e-4)
     rng = np.random.default_rng(0)
     a, b = rng.binomial(1000, 0.97, 2000) / 1000, rng.binomial(360, 0.95, 2000) / 360
-    bounds = [difference(p, wilson(p, 1000), q, wilson(q, 360)) for p, q in zip(a, b, strict=True)]
+    bounds = [difference(p, wilson(1000 * p, 1000), q, wilson(360 * q, 360)) for p, q in zip(a, b, strict=True)]
     assert 0.93 < np.mean([low <= 0.02 <= high for low, high in bounds]) < 0.97
 
 
@@ -84,6 +78,13 @@ def test_lower_is_better():
     assert "better on its training part (0.4) by 0.1 (0.0461–0.154)" in text and "overfits" in text
     text = verdict(regression(intervals={"test": {"mae": (0.3, 0.7)}, "train": {"mae": (0.3, 0.5)}}))
     assert "within what 50 images can tell" in text
+
+
+def test_several_labels_are_called_by_their_metric():
+    metrics = {"train": {"average_precision": 0.9}, "test": {"average_precision": 0.871}}
+    data = bare(task="labels", primary="average_precision", metrics=metrics, n={"train": 500, "test": 120})
+    assert verdict(data).startswith(f"Average precision 87.1{S}% on 120 test images (interval not measured); ")
+    assert majority(data) is None
 
 
 def test_without_an_interval_nothing_is_claimed():

@@ -16,7 +16,7 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined, Template
 from markupsafe import Markup
 
-from hubel.report import sections, text
+from hubel.report import sections, settings, text
 from hubel.report.pictures import Pictures
 from hubel.report.private import without_names
 from hubel.report.values import (
@@ -88,8 +88,8 @@ def _context(data: ReportData) -> dict[str, Any]:
         "calibration": sections.calibration(data),
         "scatter": sections.scatters(data),
         "counts": sections.counts(data),
-        "configuration": sections.configuration(data),
-        "manifest": sections.manifest(data),
+        "configuration": settings.configuration(data),
+        "manifest": settings.manifest(data),
         "throughput": sections.throughput(data),
     }
 

@@ -6,7 +6,6 @@ Each function returns None (or nothing) where its data is missing, and the templ
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -138,8 +137,8 @@ def per_class(data: ReportData) -> dict[str, Any] | None:
         name: [(getattr(row, name), getattr(row, f"{name}_interval")) for row in rows]
         for name in ("precision", "recall", "f1")
     }
-    ends = [v for column in cells.values() for value, interval in column for v in (value, *(interval or ())[:1])]
-    smallest = min((v for v in map(finite, ends) if not math.isnan(v)), default=0.0)
+    known = [(v, i) for column in cells.values() for v, i in column if not math.isnan(finite(v))]
+    smallest = min((finite(end) for value, interval in known for end in (value, *(interval or ())[:1])), default=0.0)
     low = max(0.0, min(0.9, math.floor(smallest * 10) / 10))
     table = [
         {"name": row.name, "n": row.n, "cells": [_class_cell(*cells[name][i], low) for name in cells]}
@@ -196,44 +195,6 @@ def counts(data: ReportData) -> dict[str, Any] | None:
         "rows": rows[:ROWS] if by_class else [],
         "classes": len(classes),
     }
-
-
-def configuration(data: ReportData) -> dict[str, list[dict[str, str]]] | None:
-    """The options that somebody or something chose, and those that stayed at their default."""
-    if not data.configuration:
-        return None
-    rows = [
-        {"key": r.key, "value": shorten(_plain(r.value), 2000), "source": r.source, "reason": shorten(r.reason, 2000)}
-        for r in data.configuration
-    ]
-    return {
-        "chosen": [row for row in rows if row["source"] != "default"],
-        "default": [row for row in rows if row["source"] == "default"],
-    }
-
-
-def manifest(data: ReportData) -> list[tuple[str, str]]:
-    """Nested values as flat rows: ("versions.torch", "2.11")."""
-    return [(key, shorten(value, 2000)) for key, value in _flat("", data.manifest)][:ROWS]
-
-
-def _flat(prefix: str, value: Any) -> list[tuple[str, str]]:
-    if isinstance(value, Mapping):
-        parts = [_flat(f"{prefix}.{key}" if prefix else str(key), item) for key, item in value.items()]
-        return [row for rows in parts for row in rows]
-    return [(prefix, _plain(value))]
-
-
-def _plain(value: Any) -> str:
-    if value is None:
-        return "none"
-    if isinstance(value, list | tuple):
-        return ", ".join(_plain(item) for item in value)
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, float):
-        return f"{value:.6g}"
-    return str(value)
 
 
 def throughput(data: ReportData) -> dict[str, Any] | None:

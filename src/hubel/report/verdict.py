@@ -3,7 +3,7 @@
 The interval of a difference d = p1 − p2 comes from the intervals of its parts ("square and add", Newcombe 1998,
 doi:10.1002/(SICI)1097-0258(19980430)17:8<873::AID-SIM779>3.0.CO;2-I; for other metrics Zou & Donner 2008,
 doi:10.1002/sim.3095):  low = d − √((p1 − l1)² + (u2 − p2)²),  high = d + √((u1 − p1)² + (p2 − l2)²).
-The interval of a share is Wilson's (1927, doi:10.2307/2276774).
+The interval of a share is Wilson's (metrics/interval.py).
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from hubel.metrics.interval import wilson
 from hubel.report.text import (
     DASH,
     THIN,
@@ -27,16 +28,7 @@ from hubel.report.text import (
 )
 from hubel.report.values import Baseline, Interval, ReportData
 
-Z = 1.959964  # 95 %
 NAMES = {"mae": "mean absolute error", "rmse": "root mean square error", "r2": "R²", "macro_f1": "macro F1"}
-
-
-def wilson(share: float, n: int, z: float = Z) -> Interval:
-    """The 95 % interval of a share (in [0, 1]) seen in n >= 1 images."""
-    centre = share + z * z / (2 * n)
-    reach = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
-    low, high = (centre - reach) / (1 + z * z / n), (centre + reach) / (1 + z * z / n)
-    return max(low, 0.0), min(high, 1.0)
 
 
 def difference(p1: float, i1: Interval, p2: float, i2: Interval) -> Interval:
@@ -68,7 +60,7 @@ def measured(data: ReportData, split: str | None) -> Measured | None:
     n = int(data.n.get(split or "", 0))
     interval = None if how else data.intervals.get(split or "", {}).get(data.primary)
     if interval is None and n > 0 and is_proportion(data.primary) and 0 <= value <= 1:
-        interval = wilson(value, n)
+        interval = wilson(value * n, n)
     if interval is not None and any(math.isnan(finite(v)) for v in interval):
         interval = None
     return Measured(value, interval, n, how)
@@ -99,7 +91,7 @@ def score(data: ReportData, split: str, m: Measured) -> str:
     if data.primary == "accuracy":
         text = f"{percent(m.value)} of {size}{split} images right"
     else:
-        name = NAMES.get(data.primary, shorten(data.primary, 60))
+        name = NAMES.get(data.primary, shorten(data.primary.replace("_", " "), 60))
         text = f"{name[:1].upper()}{name[1:]} {metric_text(data.primary, m.value)} on {size}{split} images"
     bounds = interval_text(data.primary, m.interval) if m.interval else ""
     text += f" (95{THIN}% interval {bounds})" if bounds else " (interval not measured)"
