@@ -265,6 +265,8 @@ def test_loaders_share_the_resident_images():
         next(plain.batches(ORDER, 0, 4))
         assert plain._residents[0] is train._residents[0]
         assert train._residents[0].pixels.data_ptr() == train.dataset.images.array.ctypes.data  # not even one copy
+        pixels = train._residents[0].pixels
+        assert train.resident_bytes == pixels.nbytes and decoded().resident_bytes == 0
         other = Loader(train.dataset, targets, stretch((10, 10)), like=train)
         assert next(other.batches(ORDER, 0, 4)).images.shape[-1] == 10
 

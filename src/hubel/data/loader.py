@@ -42,14 +42,18 @@ def choose_path(
     side = max(*preprocess.size, *sizes.ravel().tolist())
     if side > LARGEST:
         return "decoded", f"images of {side} pixels; up to {LARGEST} would be kept on the device"
-    height, width = preprocess.size
-    width_of_number = 1 if preprocess.depth == 8 else 4
-    needed = len(dataset.images) * height * width * preprocess.channels * width_of_number
+    needed = _bytes(dataset, preprocess)
     free = free_memory(device)
     mega = f"{needed / 2**20:,.0f} MiB of {free / 2**20:,.0f} MiB free"
     if needed > SHARE * free:
         return "decoded", f"keeping all images on the device would take {mega}, more than a quarter"
     return "resident", f"all images fit on the device: {mega}"
+
+
+def _bytes(dataset: Dataset, preprocess: Preprocess) -> int:
+    """What all images take once resident; 16 bits become int32."""
+    height, width = preprocess.size
+    return len(dataset.images) * height * width * preprocess.channels * (1 if preprocess.depth == 8 else 4)
 
 
 def parts_of(
@@ -112,6 +116,16 @@ class Loader:
     def _same_pixels(self, other: Loader) -> bool:
         same = other.dataset.images is self.dataset.images and other.preprocess == self.preprocess
         return same and other.device == self.device
+
+    @property
+    def resident_bytes(self) -> int:
+        """Bytes of images on the device; 0 on the decoded path, and before the first batch."""
+        return sum(resident.pixels.nbytes for resident in self._residents)
+
+    @property
+    def resident_bytes(self) -> int:
+        """What the images take on the device, now or once the first batch is asked for; 0 where they are decoded."""
+        return _bytes(self.dataset, self.preprocess) if self.path == "resident" else 0
 
     def count(self, n: int, batch_size: int, drop_last: bool = False) -> int:
         """How many batches an epoch of n examples has."""

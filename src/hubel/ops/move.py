@@ -71,9 +71,7 @@ def pad(images: Tensor, widths: tuple[int, int, int, int], border: str) -> Tenso
     out[:, top : top + height, left : left + width] = images
     inner = out[:, top : top + height]  # first the strips beside the images, then those above and below
     for axis, array, before, length in ((2, inner, left, width), (1, out, top, height)):
-        index = torch.from_numpy(
-            before + border_index(np.arange(-before, array.shape[axis] - before), length, border)
-        )
+        index = torch.from_numpy(before + border_index(np.arange(-before, array.shape[axis] - before), length, border))
         for strip in (slice(0, before), slice(before + length, None)):
             array.movedim(axis, 0)[strip] = array.index_select(axis, index[strip].to(out.device)).movedim(axis, 0)
     return out
