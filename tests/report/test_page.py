@@ -214,6 +214,16 @@ def test_confusion_rows_are_the_truth():
     assert [int(s) for _, s in kinds[:3]] == [round(10 * (n / 20) ** 0.5) for n in (16, 3, 1)]
 
 
+def test_a_class_without_images_has_no_score():
+    counted = ClassRow("cat", 20, 0.9, 0.8, 0.85, (0.7, 0.95), (0.6, 0.9))
+    page = render(full(per_class=[counted, ClassRow("dog", 0, 0.0, 0.0, 0.0, (0.0, 1.0), (0.0, 1.0))]))
+    table = re.search(r'<table class="classes".*?</table>', page, re.S)[0]
+    figures = re.findall(r'class="figure">(.*?)<', table)
+    s = "\u202f%"
+    assert figures == [f"90.0{s}", f"80.0{s}", f"85.0{s}", "–", "–", "–"]
+    assert f"The bars run from 60{s}" in table
+
+
 def test_the_most_frequent_confusions_first():
     confusion = np.array([[16, 3, 1], [0, 0, 0], [0, 5, 15]])  # no image of the second class
     table = re.search(r"The most frequent confusions.*?</table>", render(full(confusion=confusion)), re.S)[0]

@@ -33,7 +33,7 @@ from hubel.report.values import (
     Throughput,
 )
 from hubel.report.verdict import remarks, verdict
-from hubel.train.atomic import write_atomically
+from hubel.training.atomic import write_atomically
 
 __all__ = [
     "Baseline", "Calibration", "ClassRow", "ConfigRow", "DataFacts", "Example", "ModelFacts", "Quarantined",

@@ -12,7 +12,7 @@ import numpy as np
 
 from hubel.report import figures
 from hubel.report.text import duration, figure, finite, interval_text, is_share, metric_text, percent, shorten
-from hubel.report.values import ReportData
+from hubel.report.values import ClassRow, Interval, ReportData
 from hubel.report.verdict import measured
 
 ROWS = 1000  # of a table: a page is no database
@@ -133,10 +133,7 @@ def per_class(data: ReportData) -> dict[str, Any] | None:
     rows = (
         sorted(data.per_class, key=lambda row: finite(row.f1))[:ROWS] if len(data.per_class) > ROWS else data.per_class
     )
-    cells = {
-        name: [(getattr(row, name), getattr(row, f"{name}_interval")) for row in rows]
-        for name in ("precision", "recall", "f1")
-    }
+    cells = {name: [_counted(row, name) for row in rows] for name in ("precision", "recall", "f1")}
     known = [(v, i) for column in cells.values() for v, i in column if not math.isnan(finite(v))]
     smallest = min((finite(end) for value, interval in known for end in (value, *(interval or ())[:1])), default=0.0)
     low = max(0.0, min(0.9, math.floor(smallest * 10) / 10))
@@ -150,6 +147,13 @@ def per_class(data: ReportData) -> dict[str, Any] | None:
         "low": percent(low, 0),
         "total": len(data.per_class),
     }
+
+
+def _counted(row: ClassRow, name: str) -> tuple[float, Interval | None]:
+    """A figure with its interval; NaN where it counts nothing: no image of the class, or no answer with it."""
+    interval: Interval | None = getattr(row, f"{name}_interval")
+    nothing = interval == (0.0, 1.0) or (row.n == 0 and name != "precision")
+    return (math.nan, None) if nothing else (getattr(row, name), interval)
 
 
 def _class_cell(value: float, interval: Any, low: float) -> dict[str, Any]:
