@@ -20,7 +20,7 @@ _PLACES = {
     "UserError": "hubel.errors",
     "Dataset": "hubel.data.dataset",
     "Task": "hubel.tasks.base",
-    "Callback": "hubel.train.callbacks",
+    "Callback": "hubel.training.callbacks",
 }
 __all__ = ["__version__", *_PLACES]  # noqa: PLE0604
 

@@ -32,10 +32,10 @@ from hubel.session import (
     settle,
     split_dataset,
 )
-from hubel.train import distributed
-from hubel.train.callbacks import Callback, Logger
-from hubel.train.progress import Progress
-from hubel.train.run import RunFolder
+from hubel.training import distributed
+from hubel.training.callbacks import Callback, Logger
+from hubel.training.progress import Progress
+from hubel.training.run import RunFolder
 
 __all__ = ["Run", "create_model", "info", "load_dataset", "resume", "settle_for", "train"]
 
@@ -64,7 +64,7 @@ def train(
     """
     stack = stack_layers(recipe, config, layers, {**options, **_words(model=model, task=task)})
     job = Job(
-        progress if progress is not None else Progress(),
+        _progress(progress),
         recipe if isinstance(recipe, str) else None,
         None if isinstance(model, str) else model,
         None if isinstance(task, str) else task,
@@ -108,7 +108,7 @@ def resume(
     changed, nothing is left to do, or an option can't change in mid-training.
     """
     job = Job(
-        progress if progress is not None else Progress(), None, model, task, None, tuple(callbacks), tuple(loggers)
+        _progress(progress), None, model, task, None, tuple(callbacks), tuple(loggers)
     )
     changes = {key: value for _, flat in stack_layers(None, None, layers, options) for key, value in flat.items()}
     driver.check_changes(changes)
@@ -298,6 +298,11 @@ def read_config(path: Path) -> dict[str, Any]:
         raise UserError(f"The configuration file {path} can't be read: {fault.strerror}.") from fault
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as fault:
         raise UserError(f"{path} is not valid TOML: {fault}.") from fault
+
+
+def _progress(given: Any) -> Any:
+    """A Progress, its kind ("bar", "lines", "quiet"), or None for the one that fits."""
+    return Progress(given or "auto") if given is None or isinstance(given, str) else given
 
 
 def _words(**given: Any) -> dict[str, Any]:

@@ -17,10 +17,10 @@ from hubel.data.dataset import Dataset
 from hubel.errors import UserError
 from hubel.session import Layers, Session, load_parts, new_session, save_parts, warm_start
 from hubel.tasks.base import Task
-from hubel.train import checkpoint, distributed, plan
-from hubel.train.callbacks import Callback, Logger, LogTo, TensorBoard
-from hubel.train.loop import Loop
-from hubel.train.run import RunFolder, manifest
+from hubel.training import checkpoint, distributed, plan
+from hubel.training.callbacks import Callback, Logger, LogTo, TensorBoard
+from hubel.training.loop import Loop
+from hubel.training.run import RunFolder, manifest
 
 
 @dataclass(frozen=True)

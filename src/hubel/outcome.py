@@ -12,9 +12,9 @@ import torch
 from hubel.metrics.interval import wilson
 from hubel.report import page, values
 from hubel.session import Session, load_weights
-from hubel.train import distributed
-from hubel.train.evaluate import Evaluation, evaluate, evaluating, predict
-from hubel.train.run import RunFolder
+from hubel.training import distributed
+from hubel.training.evaluate import Evaluation, evaluate, evaluating, predict
+from hubel.training.run import RunFolder
 from hubel.types import Batch
 
 ORDER = ("train", "train-dev", "dev", "test")

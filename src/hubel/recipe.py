@@ -1,6 +1,6 @@
 """The Recipe: how to train. A frozen dataclass whose defaults are its documentation; None means `auto`.
 
-`auto` values are resolved against data, network and machine when a run starts (see train/auto.py) and saved with the
+`auto` values are resolved against data, network and machine when a run starts (see training/auto.py) and saved with the
 reason. Each option is reached as `--group.option VALUE`, in a TOML file as `[group] option = VALUE`, and in Python
 as `train(source, optimizer={"lr": 0.1})`. This module imports no torch.
 """

@@ -28,10 +28,10 @@ from hubel.errors import UserError, did_you_mean
 from hubel.nn.init import initialise
 from hubel.recipe import Recipe, Setting
 from hubel.tasks.base import Task
-from hubel.train import auto, checkpoint, distributed
-from hubel.train.atomic import write_atomically
-from hubel.train.ema import EMA
-from hubel.train.loop import Data
+from hubel.training import auto, checkpoint, distributed
+from hubel.training.atomic import write_atomically
+from hubel.training.ema import EMA
+from hubel.training.loop import Data
 
 Layers = list[tuple[str, Mapping[str, Any]]]
 

@@ -22,9 +22,9 @@ from hubel.data import split
 from hubel.data.dataset import Dataset
 from hubel.recipe import Recipe
 from hubel.tasks.base import Objective
-from hubel.train import distributed
-from hubel.train.atomic import write_atomically
-from hubel.train.run import RunFolder
+from hubel.training import distributed
+from hubel.training.atomic import write_atomically
+from hubel.training.run import RunFolder
 
 Train = Callable[[Dataset, Mapping[str, Any], Path], RunFolder]  # dataset with splits, changed options, folder
 

@@ -12,7 +12,7 @@ from hubel.tasks.classification import Classification
 from hubel.tasks.labels import Labels
 from hubel.tasks.perceptron import Perceptron
 from hubel.tasks.regression import Regression
-from hubel.train.step import Trainee, gradients, value
+from hubel.training.step import Trainee, gradients, value
 
 DATA = dataset()
 

@@ -17,7 +17,7 @@ from hubel.tasks.labels import Labels
 from hubel.tasks.perceptron import Perceptron
 from hubel.tasks.regression import Regression
 from hubel.tasks.together import rebuild
-from hubel.train.step import Trainee, gradients, value
+from hubel.training.step import Trainee, gradients, value
 from hubel.types import Batch, Predictions
 
 TASKS = tasks()

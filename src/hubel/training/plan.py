@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from hubel.tasks.base import Task
-from hubel.train.step import Trainee, gradients
+from hubel.training.step import Trainee, gradients
 from hubel.types import Batch
 
 PROBE_SECONDS = 1.0

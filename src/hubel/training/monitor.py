@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from hubel.train.step import Trainee, value
+from hubel.training.step import Trainee, value
 from hubel.types import Batch, map_tensors
 
 

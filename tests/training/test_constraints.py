@@ -10,8 +10,8 @@ from hubel.models.lenet import lenet5
 from hubel.models.linear import linear
 from hubel.models.mlp import mlp
 from hubel.recipe import OptimizerOptions
-from hubel.train.constraints import clip_norm, clip_value, max_norm, soft_threshold, weights
-from hubel.train.optim import create_optimizer
+from hubel.training.constraints import clip_norm, clip_value, max_norm, soft_threshold, weights
+from hubel.training.optim import create_optimizer
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from hubel.tasks.base import Task
-from hubel.train.step import Trainee, gradients, value
+from hubel.training.step import Trainee, gradients, value
 from hubel.types import Batch, Term
 
 

@@ -24,8 +24,8 @@ from torch import Tensor, nn
 
 from hubel.errors import UserError
 from hubel.nn.activations import choice
-from hubel.train.constraints import weights
-from hubel.train.muon import FlatMuon
+from hubel.training.constraints import weights
+from hubel.training.muon import FlatMuon
 
 if TYPE_CHECKING:
     from hubel.recipe import OptimizerOptions

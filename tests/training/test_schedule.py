@@ -10,7 +10,7 @@ from torch.optim import lr_scheduler
 
 from hubel.errors import UserError
 from hubel.recipe import SCHEDULES, ScheduleOptions
-from hubel.train.schedule import SHAPES, create_schedule
+from hubel.training.schedule import SHAPES, create_schedule
 
 N, EPOCH = 60, 10  # steps, steps per epoch
 

@@ -8,8 +8,8 @@ from torch import nn
 
 import hubel
 from hubel.errors import UserError
-from hubel.train import checkpoint
-from hubel.train.callbacks import Callback
+from hubel.training import checkpoint
+from hubel.training.callbacks import Callback
 
 
 def last(run) -> dict:

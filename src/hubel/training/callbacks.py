@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from hubel.train.loop import Loop
+    from hubel.training.loop import Loop
 
 
 class Callback:

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from hubel.models.convnet import convnet
-from hubel.train.ema import EMA
+from hubel.training.ema import EMA
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import pytest
 import hubel
 from hubel.data.dataset import Dataset
 from hubel.data.images import ArrayImages
-from hubel.train.callbacks import Callback
+from hubel.training.callbacks import Callback
 
 
 class Quiet:

@@ -21,7 +21,7 @@ from safetensors.torch import save as tensors_to_bytes
 from torch import Tensor
 
 from hubel.errors import UserError
-from hubel.train.atomic import sweep, write_atomically
+from hubel.training.atomic import sweep, write_atomically
 
 SCHEMA = 1
 FOREIGN = (".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".bin")

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from hubel.errors import UserError
-from hubel.train import atomic, checkpoint
+from hubel.training import atomic, checkpoint
 
 
 def state(seed: int) -> dict:

@@ -29,7 +29,7 @@ from typing import Any, Self
 
 from hubel.errors import UserError
 from hubel.recipe import Setting
-from hubel.train.atomic import explain, sweep, write_atomically
+from hubel.training.atomic import explain, sweep, write_atomically
 
 SCHEMA = 1
 

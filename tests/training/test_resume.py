@@ -7,7 +7,7 @@ from small_trainings import InterruptAt, blobs
 
 import hubel
 from hubel.errors import UserError
-from hubel.train import checkpoint
+from hubel.training import checkpoint
 
 
 def last(run) -> dict:

@@ -1,6 +1,6 @@
 """The loop: epochs of steps; what is measured, saved and mended on the way. The same for every task and network.
 
-A step is: rate from the schedule, gradient (train/step.py), limits on it, update, running average. Everything that
+A step is: rate from the schedule, gradient (training/step.py), limits on it, update, running average. Everything that
 the next step depends on is in `state()`, so that a resumed training is bit for bit the one that never stopped.
 """
 
@@ -23,15 +23,15 @@ from hubel.data.order import epoch_order
 from hubel.errors import UserError
 from hubel.recipe import Recipe
 from hubel.tasks.base import Player, Task
-from hubel.train import checkpoint, constraints, distributed
-from hubel.train.callbacks import Callback
-from hubel.train.ema import EMA
-from hubel.train.evaluate import evaluate
-from hubel.train.monitor import NotFiniteError, first_not_finite, is_finite
-from hubel.train.optim import create_optimizer
-from hubel.train.random_state import interrupts, random_state, set_random_state
-from hubel.train.schedule import create_schedule
-from hubel.train.step import Trainee, gradients
+from hubel.training import checkpoint, constraints, distributed
+from hubel.training.callbacks import Callback
+from hubel.training.ema import EMA
+from hubel.training.evaluate import evaluate
+from hubel.training.monitor import NotFiniteError, first_not_finite, is_finite
+from hubel.training.optim import create_optimizer
+from hubel.training.random_state import interrupts, random_state, set_random_state
+from hubel.training.schedule import create_schedule
+from hubel.training.step import Trainee, gradients
 from hubel.types import Batch
 
 SAVE_SECONDS = 300  # a checkpoint at least so often, whatever the length of an epoch

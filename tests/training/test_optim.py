@@ -13,7 +13,7 @@ from hubel.errors import UserError
 from hubel.models.lenet import lenet5
 from hubel.models.mlp import mlp
 from hubel.recipe import APPLIES_OPTIMIZER, OPTIMIZERS, OptimizerOptions
-from hubel.train.optim import DEFAULTS, create_optimizer, hidden_weights
+from hubel.training.optim import DEFAULTS, create_optimizer, hidden_weights
 
 
 class Quadratic(nn.Module):

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from hubel.tasks.base import Task
-from hubel.train import distributed
+from hubel.training import distributed
 from hubel.types import Batch, Predictions, map_tensors
 
 

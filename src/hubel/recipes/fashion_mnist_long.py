@@ -1,0 +1,5 @@
+"""The longer form of the recipe for Fashion-MNIST."""
+
+from hubel.recipes import fashion_mnist
+
+OPTIONS = {**fashion_mnist.OPTIONS, "epochs": 60}

@@ -1,0 +1,244 @@
+"""Throwaway tasks that strain the Task protocol: each is the smallest thing that has the awkward property.
+
+Two-stage detector: two passes, proposals sampled from targets between them, packed boxes. GAN: two players. Triplets: own
+order, mined inside the loss. Pixels: ragged counts. None of them is a usable implementation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from hubel.ops import losses
+from hubel.tasks.base import Player, Task
+from hubel.types import Batch, Term
+
+SIDE, CELLS = 8, 4  # pixels, cells of the map per side
+
+
+def batch_of(targets: Any, n: int, channels: int = 1) -> Batch:
+    images = torch.randn(n, channels, SIDE, SIDE, generator=torch.Generator().manual_seed(n)).double()
+    sizes = torch.full((n, 2), SIDE)
+    return Batch(images, targets, torch.arange(n), torch.ones(n), sizes, torch.eye(3).expand(n, 3, 3))
+
+
+# A two-stage detector ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Packed:
+    """Boxes of all images in one list: boxes (N, 4) xyxy, labels (N,), image (N,) = position in the batch of B."""
+
+    boxes: Tensor
+    labels: Tensor
+    image: Tensor
+    count: int
+
+    def part(self, start: int, stop: int) -> Packed:
+        rows = (self.image >= start) & (self.image < stop)
+        size = min(stop, self.count) - start
+        return Packed(self.boxes[rows], self.labels[rows], self.image[rows] - start, size)
+
+
+class TwoStage(nn.Module):
+    """One score and one box per cell, then a classifier of the cells that were chosen."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(1)
+        self.body = nn.Conv2d(1, 6, 2, 2)
+        self.first = nn.Conv2d(6, 5, 1)
+        self.second = nn.Linear(6, 3)
+        self.double()
+
+    def maps(self, images: Tensor) -> list[Tensor]:
+        return [self.body(images).tanh()]
+
+
+@dataclass(frozen=True)
+class Detection(Task):
+    """Objectness and boxes of every cell; classes of the proposals that the targets and the scores choose."""
+
+    keep: int = 3  # the best proposals of each image, beside those that hold an object
+
+    name = "two-stage detection"
+
+    def loss(self, network: Any, batch: Batch) -> dict[str, Term]:
+        (maps,) = network.maps(batch.images)
+        proposals = network.first(maps).flatten(2).transpose(1, 2)  # (B, cells, 5)
+        owner = self.assign(batch.targets, len(batch))  # (B, cells): the box in that cell, or −1
+        objects = owner >= 0
+        boxes = batch.targets.boxes[owner[objects]].double()
+        chosen = self.sample(proposals[..., 0], objects)
+        labels = torch.where(objects, batch.targets.labels[owner.clamp(min=0)] if len(boxes) else 0, 2)
+        logits = network.second(maps.flatten(2).transpose(1, 2)[chosen])  # the second pass sees the samples only
+        nats = losses.cross_entropy(logits, labels[chosen]) if chosen.any() else logits.sum(1)
+        found = losses.huber(proposals[..., 1:][objects], boxes / SIDE)
+        return {
+            "objectness": Term(losses.binary_cross_entropy(proposals[..., 0], objects).sum(), objects.numel()),
+            "box": Term(found.sum(), found.numel(), weight=2.0),
+            "class": Term(nats.sum(), int(chosen.sum())),
+        }
+
+    def assign(self, targets: Packed, count: int) -> Tensor:
+        owner = torch.full((count, CELLS * CELLS), -1)
+        centres = (targets.boxes[:, :2] + targets.boxes[:, 2:]) / 2 / SIDE * CELLS
+        cell = centres[:, 1].long() * CELLS + centres[:, 0].long()
+        owner[targets.image, cell] = torch.arange(len(cell))
+        return owner
+
+    def sample(self, scores: Tensor, objects: Tensor) -> Tensor:
+        """Bool (B, cells): a function of each image alone, so that micro-batches sample the same."""
+        best = torch.zeros_like(objects).scatter(1, scores.detach().topk(self.keep, 1).indices, True)
+        return best | objects
+
+
+def detection_batch() -> Batch:
+    """Six images with 2, 0, 1, 3, 0, 1 boxes."""
+    draws = torch.Generator().manual_seed(0)
+    image = torch.tensor([0, 0, 2, 3, 3, 3, 5])
+    cells = torch.tensor([1, 9, 4, 0, 7, 13, 15])
+    corner = torch.stack([cells % CELLS, cells // CELLS], 1) * (SIDE / CELLS)
+    grow = torch.rand(7, 2, generator=draws)
+    boxes = torch.cat([corner + 1 - grow, corner + 1 + grow], 1)
+    return batch_of(Packed(boxes, torch.arange(7) % 2, image, 6), 6)
+
+
+# A GAN ------------------------------------------------------------------------------------------------------
+
+
+class Gan(nn.Module):
+    """Noise (B, 4) -> images, and images -> one logit; it has no maps and no head."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(2)
+        self.generator = nn.Sequential(nn.Linear(4, 16), nn.Tanh(), nn.Linear(16, SIDE * SIDE))
+        self.critic = nn.Sequential(nn.Linear(SIDE * SIDE, 16), nn.Tanh(), nn.Linear(16, 1))
+        self.double()
+
+
+@dataclass(frozen=True)
+class Adversarial(Task):
+    """Two players: the critic tells real from made, the generator is scored by the critic."""
+
+    name = "adversarial"
+
+    def players(self) -> tuple[Player, ...]:
+        def of(part: str):
+            return lambda network: getattr(network, part).parameters()
+
+        return Player("critic", of("critic"), self.critic_loss), Player("generator", of("generator"), self.fool_loss)
+
+    def made(self, network: Any, batch: Batch) -> Tensor:
+        return network.generator(batch.images.flatten(1)[:, :4])  # pixels as noise: a pure function of the batch
+
+    def critic_loss(self, network: Any, batch: Batch) -> dict[str, Term]:
+        real = network.critic(batch.images.flatten(1))
+        made = network.critic(self.made(network, batch).detach())
+        nats = losses.binary_cross_entropy(real, torch.ones_like(real)), losses.binary_cross_entropy(made, made * 0)
+        return {"critic": Term(sum(n.sum() for n in nats), 2 * len(batch))}
+
+    def fool_loss(self, network: Any, batch: Batch) -> dict[str, Term]:
+        made = network.critic(self.made(network, batch))
+        return {"fool": Term(losses.binary_cross_entropy(made, torch.ones_like(made)).sum(), len(batch))}
+
+
+# Triplets ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Triplets(Task):
+    """Hardest positive and negative of each example of the batch; batches are P identities by K images."""
+
+    identities: int = 3
+    images: int = 2
+    margin: float = 0.2
+
+    name = "triplets"
+
+    def order(self, dataset: Any, index: np.ndarray, epoch: int, seed: int) -> np.ndarray:
+        """Groups of K images of one identity, P different identities in a row; what does not fill one is left out."""
+        draws = np.random.default_rng((seed, epoch))
+        labels = np.asarray(dataset.annotations[self.target])
+        rows = {k: list(draws.permutation(index[labels[index] == k])) for k in np.unique(labels[index])}
+        order: list[int] = []
+        while True:
+            ready = [k for k, left in rows.items() if len(left) >= self.images]
+            if len(ready) < self.identities:
+                return np.array(order, dtype=np.int64)
+            for k in draws.choice(ready, self.identities, replace=False):
+                order += [int(rows[k].pop()) for _ in range(self.images)]
+
+    def loss(self, network: nn.Module, batch: Batch) -> dict[str, Term]:
+        points = F.normalize(network(batch.images), dim=1)
+        apart = (points[:, None] - points[None]).square().sum(2)
+        same = batch.targets[:, None] == batch.targets[None]
+        itself = torch.eye(len(points), dtype=torch.bool)
+        farthest = apart.masked_fill(~same | itself, -1).amax(1)
+        nearest = apart.masked_fill(same, torch.inf).amin(1)
+        has = (same & ~itself).any(1) & (~same).any(1)
+        values = torch.where(has, farthest - torch.where(has, nearest, 0) + self.margin, 0).relu()
+        return {"triplet": Term(values.sum(), has.sum())}
+
+
+# Ignored pixels ---------------------------------------------------------------------------------------------
+
+
+class Dense(nn.Module):
+    """(B, 1, H, W) -> (B, 3, H, W)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(4)
+        self.layers = nn.Sequential(nn.Conv2d(1, 5, 3, padding=1), nn.Tanh(), nn.Conv2d(5, 3, 1))
+        self.double()
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.layers(images)
+
+
+@dataclass(frozen=True)
+class Pixels(Task):
+    """A class for each pixel; 255 is ignored, so that every image counts another number of pixels."""
+
+    name = "pixels"
+
+    def loss(self, network: nn.Module, batch: Batch) -> dict[str, Term]:
+        nats = F.cross_entropy(network(batch.images), batch.targets, ignore_index=255, reduction="sum")
+        return {"cross_entropy": Term(nats, (batch.targets != 255).sum())}
+
+
+def pixel_batch() -> Batch:
+    """Six images, of which the second has no labelled pixel at all."""
+    draws = torch.Generator().manual_seed(0)
+    targets = torch.randint(0, 3, (6, SIDE, SIDE), generator=draws)
+    for i, share in enumerate((0.1, 1.0, 0.5, 0.9, 0.0, 0.97)):
+        targets[i][torch.rand(SIDE, SIDE, generator=draws) < share] = 255
+    return batch_of(targets, 6)
+
+
+def steps(network: nn.Module, batch: Batch, players: tuple[Any, ...], count: int, **options: Any) -> Iterator[dict]:
+    """What the trainer does, in eight lines: each player in turn, by its loss, on its own parameters."""
+    from hubel.training.distributed import wrap
+    from hubel.training.step import Trainee, gradients
+
+    movers = [(wrap(Trainee(network, Task.__new__(Task), p.loss), torch.device("cpu")),
+               torch.optim.SGD(list(p.parameters(network)), lr=0.05)) for p in players]  # fmt: skip
+    for _ in range(count):
+        values = {}
+        for trainee, optimizer in movers:
+            network.zero_grad()
+            values |= gradients(trainee, batch, **options)
+            optimizer.step()
+        yield {name: float(v) for name, v in values.items()}
+
+
+def without_objects(batch: Batch, targets: Any) -> Batch:
+    return replace(batch, targets=targets)
