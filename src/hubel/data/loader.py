@@ -122,11 +122,6 @@ class Loader:
         """Bytes of images on the device; 0 on the decoded path, and before the first batch."""
         return sum(resident.pixels.nbytes for resident in self._residents)
 
-    @property
-    def resident_bytes(self) -> int:
-        """What the images take on the device, now or once the first batch is asked for; 0 where they are decoded."""
-        return _bytes(self.dataset, self.preprocess) if self.path == "resident" else 0
-
     def count(self, n: int, batch_size: int, drop_last: bool = False) -> int:
         """How many batches an epoch of n examples has."""
         return n // batch_size if drop_last else -(-n // batch_size)
