@@ -74,7 +74,8 @@ def test_max_norm_limits_each_unit_and_leaves_the_others():
 
 def test_weights_are_neither_biases_nor_norms():
     network = nn.Sequential(nn.Conv2d(2, 3, 3), nn.BatchNorm2d(3), nn.LayerNorm((3, 4)), nn.Linear(3, 2))
-    network.append(network[3])  # shared: counted once
+    network.append(nn.Linear(3, 2))
+    network[4].weight = network[3].weight  # tied: counted once
     assert [name for name, _ in weights(network)] == ["0.weight", "3.weight"]
 
 

@@ -25,7 +25,7 @@ NORMS = (_NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
 
 
 def weights(network: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
-    """The parameters that penalties and constraints are about: (name, parameter) without biases and norms.
+    """The parameters that penalties and constraints are about: (name, parameter), without biases and norms.
 
     A weight has two dimensions or more, isn't called "bias" and doesn't belong to a normalisation layer.
     """
