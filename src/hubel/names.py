@@ -9,8 +9,13 @@ import ast
 import importlib
 import importlib.util
 import inspect
+import os
+import sys
+import traceback
+import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from hubel.errors import UserError, did_you_mean
@@ -50,39 +55,65 @@ RECIPES: Table = {
     "fashion-mnist-long": "hubel.recipes.fashion_mnist_long",
     "small-photos": "hubel.recipes.small_photos",
 }
+OWN = {id(MODELS), id(TASKS)}  # kinds that the user may bring
 KINDS = {id(MODELS): "network", id(DATA): "dataset", id(TASKS): "task", id(RECIPES): "recipe"}
+
+
+def check(table: Table, word: str) -> None:
+    """Raises UserError where `word` names nothing. Nothing is imported."""
+    if ".py:" in word and id(table) in OWN:
+        place = Path(word.rpartition(":")[0]).expanduser()
+        if not place.is_file():
+            raise UserError(f"There is no file {place.absolute()}; expected file.py:Class with an existing file.")
+    elif word not in table:
+        own = " (your own: file.py:Class)" if id(table) in OWN else ""
+        raise UserError(f"There is no {KINDS[id(table)]} '{word}'{own}{did_you_mean(word, table)}")
 
 
 def resolve(table: Table, word: str) -> Any:
     """What `word` names. Raises UserError for an unknown name, and for a file that lacks the class."""
-    if ".py:" in word and table in (MODELS, TASKS):
-        return from_file(word)
+    check(table, word)
     if word not in table:
-        kind = KINDS[id(table)]
-        own = "; your own is file.py:Class" if table in (MODELS, TASKS) else ""
-        raise UserError(f"There is no {kind} '{word}'{did_you_mean(word, table)}{own}")
+        return from_file(word)
     module, _, attribute = table[word].partition(":")
     found = importlib.import_module(module)
     return getattr(found, attribute) if attribute else found
 
 
 def from_file(word: str) -> Any:
-    """The class or function of `path/to/file.py:Name`; the file is run."""
+    """The class or function of `path/to/file.py:Name`. The file is run; it may import its neighbours."""
     place, _, name = word.rpartition(":")
-    path = Path(place).expanduser()
-    if not path.is_file():
-        raise UserError(f"There is no file {path.absolute()}; expected file.py:Class with an existing file.")
-    spec = importlib.util.spec_from_file_location(path.stem, path)
+    path = Path(place).expanduser().absolute()
+    module = _run_file(path)
+    if not hasattr(module, name):
+        own = [k for k, v in vars(module).items() if callable(v) and getattr(v, "__module__", "") == module.__name__]
+        raise UserError(f"{path} has no '{name}'{did_you_mean(name, own) or '; it defines no class and no function.'}")
+    return getattr(module, name)
+
+
+def _run_file(path: Path) -> ModuleType:
+    name = f"hubel_own_{path.stem}_{zlib.crc32(os.fsencode(path)):08x}"
+    spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses look their module up
+    sys.path.insert(0, str(path.parent))
     try:
         spec.loader.exec_module(module)
-    except Exception as fault:
-        raise UserError(f"{path} can't be imported: {type(fault).__name__}: {fault}") from fault
-    if not hasattr(module, name):
-        public = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
-        raise UserError(f"{path} has no '{name}'{did_you_mean(name, public)}")
-    return getattr(module, name)
+    except (Exception, SystemExit) as fault:
+        del sys.modules[name]
+        raise UserError(
+            f"{path} can't be imported: {type(fault).__name__}: {fault}{_line_of(fault, path)}"
+        ) from fault
+    finally:
+        sys.path.remove(str(path.parent))
+    return module
+
+
+def _line_of(fault: BaseException, path: Path) -> str:
+    """Where in the user's file the fault arose."""
+    lines = [frame.lineno for frame in traceback.extract_tb(fault.__traceback__) if frame.filename == str(path)]
+    return f" (line {lines[-1]})" if lines else ""
 
 
 def parameters(function: Callable) -> dict[str, inspect.Parameter]:

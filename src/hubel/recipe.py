@@ -144,7 +144,7 @@ APPLIES_OPTIMIZER: dict[str, frozenset[str]] = {
     "rmsprop": frozenset({"lr", "alpha", "eps", "momentum", "weight_decay", "l2", "l1", "decay_all"}),
     "adam": frozenset({"lr", "beta1", "beta2", "eps", "weight_decay", "l2", "l1", "decay_all"}),
     "adamw": frozenset({"lr", "beta1", "beta2", "eps", "weight_decay", "l1", "decay_all"}),
-    "muon": frozenset({"lr", "momentum", "weight_decay", "l1", "decay_all"}),
+    "muon": frozenset({"lr", "momentum", "beta1", "beta2", "eps", "weight_decay", "l1", "decay_all"}),
 }
 APPLIES_SCHEDULE: dict[str, frozenset[str]] = {
     "constant": frozenset({"warmup"}),

@@ -29,9 +29,13 @@ from hubel.training.run import RunFolder
 Train = Callable[[Dataset, Mapping[str, Any], Path], RunFolder]  # dataset with splits, changed options, folder
 
 
+ALONE = {"folds": 0, "restarts": 1, "refit": False}
+SPLIT_ALREADY = {"split.train_dev": 0, "split.move_dev": 0, "split.bootstrap": False, "split.dev_from": None}
+
+
 def jobs(dataset: Dataset, recipe: Recipe) -> tuple[str, list[tuple[Dataset, dict[str, Any]]]]:
     """What is trained, and the name of the folder that holds it."""
-    alone = {"folds": 0, "restarts": 1, "refit": False}
+    alone = {**ALONE, **SPLIT_ALREADY}
     if recipe.folds:
         pool = np.sort(np.concatenate([dataset.splits["train"], dataset.splits.get("dev", np.empty(0, np.int64))]))
         parts = split.folds(dataset, pool, recipe.folds, recipe.split.seed)
@@ -110,4 +114,4 @@ def refit_options(children: list[RunFolder], recipe: Recipe) -> dict[str, Any]:
     epochs = recipe.epochs
     if recipe.keep == "best":
         epochs = round(statistics.median(child.best_epoch for child in children))
-    return {"folds": 0, "restarts": 1, "refit": False, "epochs": epochs, "keep": "last"}
+    return {**ALONE, **SPLIT_ALREADY, "split.dev": 0, "epochs": epochs, "keep": "last"}

@@ -55,7 +55,9 @@ def _part(value: Any, start: int, stop: int) -> Any:
         return value.part(start, stop)
     if isinstance(value, Mapping):
         return {key: _part(item, start, stop) for key, item in value.items()}
-    return value[start:stop]
+    if isinstance(value, tuple):
+        return tuple(_part(item, start, stop) for item in value)
+    return None if value is None else value[start:stop]  # None: a task without targets
 
 
 @dataclass(frozen=True)

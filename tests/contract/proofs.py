@@ -1,22 +1,28 @@
 """Throwaway tasks that strain the Task protocol: each is the smallest thing that has the awkward property.
 
-Two-stage detector: two passes, proposals sampled from targets between them, packed boxes. GAN: two players. Triplets: own
-order, mined inside the loss. Pixels: ragged counts. None of them is a usable implementation.
+Two-stage detector: two passes, proposals sampled from targets between them, packed boxes. GAN: two players. Triplets:
+own order, mined inside the loss. Pixels: ragged counts. None of them is a usable implementation.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
+import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from hubel.models.base import Head, Network
 from hubel.ops import losses
 from hubel.tasks.base import Player, Task
+from hubel.tasks.classification import Classification
+from hubel.tasks.joint import Joint
+from hubel.tasks.regression import Regression
+from hubel.training.distributed import wrap
+from hubel.training.step import Trainee, gradients
 from hubel.types import Batch, Term
 
 SIDE, CELLS = 8, 4  # pixels, cells of the map per side
@@ -224,21 +230,95 @@ def pixel_batch() -> Batch:
     return batch_of(targets, 6)
 
 
-def steps(network: nn.Module, batch: Batch, players: tuple[Any, ...], count: int, **options: Any) -> Iterator[dict]:
-    """What the trainer does, in eight lines: each player in turn, by its loss, on its own parameters."""
-    from hubel.training.distributed import wrap
-    from hubel.training.step import Trainee, gradients
+# A Joint task with missing objects --------------------------------------------------------------------------
 
-    movers = [(wrap(Trainee(network, Task.__new__(Task), p.loss), torch.device("cpu")),
-               torch.optim.SGD(list(p.parameters(network)), lr=0.05)) for p in players]  # fmt: skip
-    for _ in range(count):
-        values = {}
+
+class Backbone(Network):
+    """One map for all heads; counts how often it runs."""
+
+    def __init__(self, task: Task) -> None:
+        super().__init__()
+        torch.manual_seed(3)
+        self.body = nn.Sequential(nn.Flatten(), nn.Linear(SIDE * SIDE, 6), nn.Tanh())
+        self.channels, self.strides, self.passes = (6,), (), 0
+        self.head = task.head(self)
+        self.double()
+
+    def maps(self, images: Tensor) -> list[Tensor]:
+        self.passes += 1
+        return [self.body(images)]
+
+    def default_head(self, classes: int) -> nn.Module:
+        return Head(nn.Linear(6, classes))
+
+
+def localisation() -> Joint:
+    """What it is and where; where there is none there is no box."""
+    edges = tuple(tuple(float(v) for _ in range(4)) for v in (4.0, 2.0, 0.0, 8.0))
+    box = Regression(names=("x0", "y0", "x1", "y1"), error="huber", statistics=edges)
+    return Joint({"kind": Classification(("cat", "dog", "nothing")), "box": box}, weights={"box": 3.0})
+
+
+def localisation_batch() -> Batch:
+    """Six images; objects in the second and the fourth only, NaN as the box of the others."""
+    kind = torch.tensor([2, 0, 2, 1, 2, 2])
+    found, everywhere = kind != 2, torch.ones(6, dtype=torch.bool)
+    box = torch.where(found[:, None], torch.arange(24.0).reshape(6, 4) / 3, torch.nan)
+    return batch_of({"kind": {"target": kind, "valid": everywhere}, "box": {"target": box, "valid": found}}, 6)
+
+
+# What the trainer does --------------------------------------------------------------------------------------
+
+
+def movers_of(network: nn.Module, task: Task) -> list[tuple[nn.Module, torch.optim.Optimizer]]:
+    """Each player with its loss (wrapped for several processes) and an optimiser of its own parameters."""
+    players = task.players() or (Player("all", lambda network: network.parameters(), task.loss),)
+    movers = []
+    for player in players:
+        trainee: nn.Module = Trainee(network, task, player.loss)
+        trainee = wrap(trainee, torch.device("cpu")) if len(players) == 1 else trainee
+        movers.append((trainee, torch.optim.SGD(list(player.parameters(network)), lr=0.05)))
+    return movers
+
+
+def train(network: nn.Module, task: Task, batch: Batch, steps: int, **options: Any) -> list[dict[str, float]]:
+    """`steps` steps on one batch, the players in turn; the values of the terms at each."""
+    movers, history = movers_of(network, task), []
+    for _ in range(steps):
+        values: dict[str, Tensor] = {}
         for trainee, optimizer in movers:
             network.zero_grad()
             values |= gradients(trainee, batch, **options)
             optimizer.step()
-        yield {name: float(v) for name, v in values.items()}
+        history.append({name: float(v) for name, v in values.items()})
+    return history
 
 
-def without_objects(batch: Batch, targets: Any) -> Batch:
-    return replace(batch, targets=targets)
+PROOFS: dict[str, Any] = {
+    "two-stage detector": (lambda task: TwoStage(), Detection(), detection_batch),
+    "GAN": (lambda task: Gan(), Adversarial(), lambda: batch_of(None, 6)),
+    "joint with missing objects": (Backbone, localisation(), localisation_batch),
+    "ignored pixels": (lambda task: Dense(), Pixels(), pixel_batch),
+}
+
+
+def after(name: str, shard: tuple[int, int] | None = None, **options: Any) -> dict[str, Tensor]:
+    """Weights after three steps, and the terms of each; on the examples `shard` of the batch where given."""
+    make, task, batch = PROOFS[name][0], PROOFS[name][1], PROOFS[name][2]()
+    network = make(task)
+    history = train(network, task, batch if shard is None else batch.part(*shard), 3, **options)
+    terms = {f"{i}.{key}": torch.tensor(v).double() for i, row in enumerate(history) for key, v in row.items()}
+    return {**terms, **{key: p.detach() for key, p in network.named_parameters()}}
+
+
+def one_of_two(rank: int, folder: str) -> None:
+    """A process of two: the first sees examples 0 … 3, the second 4 and 5 (no box, no labelled pixel in number 4)."""
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
+    shard = (0, 4) if rank == 0 else (4, 6)
+    for name in PROOFS:
+        for micro in (None, 1, 2):
+            found = after(name, shard, micro_batch=micro)
+            if rank == 0:
+                torch.save(found, f"{folder}/{name} {micro}.pt")
+    dist.destroy_process_group()

@@ -21,6 +21,8 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from hubel.data.whole import fault_of
+
 MAX_PIXELS = 178_956_970  # 0.5 GB as RGB; where Pillow refuses, too
 FORMATS = ("JPEG", "MPO", "PNG", "GIF", "BMP", "DIB", "WEBP", "TIFF", "PPM", "JPEG2000", "AVIF")
 GREY_MODES = {"1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "I;16N"}
@@ -54,16 +56,19 @@ def decode(source: str | bytes | os.PathLike, channels: int | None = None, max_p
     data = source if isinstance(source, bytes) else _read(source)
     with _open(io.BytesIO(data), max_pixels) as image:
         head = _header(image)
-        if image.format in ("JPEG", "MPO"):
-            _require_end_marker(data)
+        fault = fault_of(image.format, data)
+        if fault:
+            raise BadImage(fault)
         with _damage():
-            pixels = orient(_deep_pixels(data), _orientation(image)) if _is_deep_colour(image) else pixels_of(image)
+            deep = _is_deep_colour(image)
+            pixels = orient(_deep_pixels(data), _orientation(image)) if deep else pixels_of(image)
     return convert(pixels, channels or head.channels)
 
 
 def pixels_of(image: Image.Image) -> np.ndarray:
     """(H, W, C) uint8 or uint16 of a PIL image: upright, opaque, C 1 or 3."""
-    return orient(_pixels(image), _orientation(image))
+    pixels = _pixels(image)  # first: damage must not be met, and passed over, while looking for EXIF
+    return orient(pixels, _orientation(image))
 
 
 def header(source: str | bytes | os.PathLike, max_pixels: int = MAX_PIXELS) -> Header:
@@ -169,26 +174,11 @@ def _raised_limit(max_pixels: int) -> Iterator[None]:
             Image.MAX_IMAGE_PIXELS = before
 
 
-def _require_end_marker(data: bytes) -> None:
-    """A JPEG whose tail is missing or zeroed decodes without an error; its end marker tells."""
-    at = 2
-    while data[at : at + 1] == b"\xff" and at + 4 <= len(data):
-        marker = data[at + 1]
-        if marker == 0xFF:  # fill byte
-            at += 1
-            continue
-        at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
-        if marker == 0xDA:  # start of scan: what follows is entropy-coded, where 0xFF is escaped
-            break
-    if data.find(b"\xff\xd9", at) < 0:
-        raise BadImage("truncated: the JPEG's end marker is missing")
-
-
 # Pixels --------------------------------------------------------------------------------------------------------
 
 
 def _header(image: Image.Image) -> Header:
-    turned = _orientation(image) in (5, 6, 7, 8)
+    turned = _orientation(image, header_only=True) in (5, 6, 7, 8)
     height, width = (image.width, image.height) if turned else (image.height, image.width)
     if image.mode == "F":
         raise BadImage("floating-point pixels; save it with 8 or 16 bits per value")
@@ -196,9 +186,11 @@ def _header(image: Image.Image) -> Header:
     return Header(height, width, 1 if image.mode in GREY_MODES else 3, 16 if deep else 8)
 
 
-def _orientation(image: Image.Image) -> int:
+def _orientation(image: Image.Image, header_only: bool = False) -> int:
+    """The EXIF tag. A PNG may carry it behind its pixels: `header_only` does not look there, which would decode it."""
     try:
-        return int(image.getexif().get(0x0112, 1))
+        exif = Image.Image.getexif(image) if header_only else image.getexif()
+        return int(exif.get(0x0112, 1))
     except Exception:  # an unreadable EXIF block leaves the image as it is stored
         return 1
 

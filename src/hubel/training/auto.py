@@ -161,14 +161,14 @@ def _optimizer(facts: Facts, get: Callable[[str], Any]) -> tuple[str, str]:
     return "adamw", "it needs the least tuning"
 
 
-LEARNING_RATES = {"sgd": 0.1, "momentum": 0.05, "nesterov": 0.05, "rmsprop": 1e-3, "adam": 1e-3, "adamw": 2e-3}
+LEARNING_RATES = {"sgd": 0.1, "momentum": 0.05, "nesterov": 0.05, "rmsprop": 1e-3, "adam": 1e-3, "adamw": 2e-3, "muon": 2e-3}
 
 
 def _lr(facts: Facts, get: Callable[[str], Any]) -> tuple[float, str]:
     if get("model") == "perceptron":
         return 1.0, "any rate gives the perceptron the same boundary"
     name = get("optimizer.name")
-    return LEARNING_RATES.get(name, 0.02), f"the usual rate of {name} at batch size 128 and below"
+    return LEARNING_RATES[name], f"the usual rate of {name} at batch size 128 and below"
 
 
 def _schedule(facts: Facts, get: Callable[[str], Any]) -> tuple[str, str]:

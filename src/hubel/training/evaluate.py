@@ -89,9 +89,12 @@ def evaluate(
 
 
 def _joined(parts: list[tuple[Any, Any, Tensor, Tensor]]) -> tuple[Any, Any, np.ndarray, Tensor]:
-    predictions = type(parts[0][0]).cat([part[0] for part in parts])
-    targets = cat_nested([part[1] for part in parts])
-    return predictions, targets, torch.cat([p[2] for p in parts]).numpy(), torch.cat([p[3] for p in parts])
+    """All batches as one, without the fillers (index -1) of processes that had no part of a batch."""
+    index, weights = torch.cat([part[2] for part in parts]), torch.cat([part[3] for part in parts])
+    rows = (index >= 0).nonzero()[:, 0]
+    predictions = type(parts[0][0]).cat([part[0] for part in parts]).take(rows)
+    targets = map_tensors(cat_nested([part[1] for part in parts]), lambda tensor: tensor[rows])
+    return predictions, targets, index[rows].numpy(), weights[rows]
 
 
 def cat_nested(values: list[Any]) -> Any:

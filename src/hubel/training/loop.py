@@ -82,6 +82,7 @@ class Loop:
         self.movers = self._make_movers()
         self.ema = EMA(network, recipe.regularize.ema) if recipe.regularize.ema else None
         self.stop = False
+        self.watchful = device.type == "cpu"  # a look before each step makes a GPU wait
         self.interrupted: list[int] = []
         self.epoch = self.batch = self.step = 0
         self.micro_batch, self.precision, self.lr_scale = recipe.micro_batch, recipe.precision, 1.0
@@ -117,7 +118,8 @@ class Loop:
             losses = self._step(batch)
             self.batch += 1
             self.step += 1
-            self._watch(batch, losses)
+            if self.step % LOOK_EVERY == 0:
+                self._look()
             for callback in self.callbacks:
                 callback.on_step(self, losses)
             if self.batch < self.steps_per_epoch:
@@ -154,6 +156,8 @@ class Loop:
 
     def _descend(self, mover: Mover, batch: Batch) -> dict[str, Tensor]:
         losses = self._gradients(mover, batch)
+        if self.watchful and not all(bool(torch.isfinite(loss)) for loss in losses.values()):
+            raise NotFiniteError(first_not_finite(mover.plain, batch, self.autocast), self.step)
         limits = self.recipe.regularize
         parameters = [p for p in mover.plain.parameters() if p.grad is not None]
         if limits.clip_value is not None:
@@ -200,7 +204,8 @@ class Loop:
             optimizer = create_optimizer(
                 self.network, self.recipe.optimizer, only=set(map(id, player.parameters(self.network)))
             )
-            movers.append(Mover(distributed.wrap(plain, self.device), plain, optimizer))
+            wrapped = distributed.wrap(plain, self.device) if len(players) == 1 else plain
+            movers.append(Mover(wrapped, plain, optimizer))
         self._outputs: Any = None
         self._capture = len(players) == 1
         if self._capture:
@@ -234,16 +239,13 @@ class Loop:
                 self._train_metric.update(found, batch.targets, batch.weights)
             self._measured += 1
 
-    def _watch(self, batch: Batch, losses: Mapping[str, Tensor]) -> None:
-        """Raise NotFiniteError where the loss is; a look costs a wait on a GPU, so it is rare there."""
-        if self.device.type == "cpu" or self.step % LOOK_EVERY == 0:
-            if all(bool(torch.isfinite(loss)) for loss in self._sums.values()):
-                return
-            raise NotFiniteError(first_not_finite(self.movers[0].plain, batch, self.autocast), self.step)
+    def _look(self) -> None:
+        """Raise NotFiniteError where a loss since the epoch's start was not finite."""
+        if not all(bool(torch.isfinite(loss)) for loss in self._sums.values()):
+            raise NotFiniteError("the loss is not finite", self.step)
 
     def _end_epoch(self) -> None:
-        if not all(bool(torch.isfinite(loss)) for loss in self._sums.values()):
-            raise NotFiniteError("the mean loss of the epoch is not finite", self.step)
+        self._look()
         rates = {"images_per_second": self.images_per_second(), "wait_share": self.wait_share()}
         row: dict[str, Any] = {"epoch": self.epoch + 1, "step": self.step, "lr": self._rate()}
         row |= {f"train.{name}": float(loss) / max(self.batch, 1) for name, loss in self._sums.items()}
@@ -371,7 +373,14 @@ class Loop:
                 checkpoint.save(self.folder / "checkpoints" / name, state, keep=1)
 
     def _recover(self, fault: NotFiniteError) -> None:
-        """Back to the last good checkpoint: in fp32, then once at a tenth of the rate, then give up."""
+        """Back to the last good checkpoint: in fp32, then once at a tenth of the rate, then give up.
+
+        Where losses were not looked at before each step, the same way again with open eyes comes first.
+        """
+        if not self.watchful:
+            self.watchful = True
+            self.restore(checkpoint.load(self.folder / "checkpoints" / "last"))
+            return
         if self.precision != "fp32":
             change, precision, scale = "in fp32", "fp32", self.lr_scale
         elif self.lr_scale == 1.0:

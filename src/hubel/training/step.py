@@ -20,7 +20,10 @@ Loss = Callable[[nn.Module, Batch], dict[str, Term]]
 
 
 class Trainee(nn.Module):
-    """Network and task as one module whose forward gives the terms: what DistributedDataParallel wraps."""
+    """Network and task as one module whose forward gives the terms: what DistributedDataParallel wraps.
+
+    Of several players none is wrapped: the hooks of two wrappers on the same parameters disturb each other.
+    """
 
     def __init__(self, network: nn.Module, task: Task, loss: Loss | None = None):
         super().__init__()
@@ -49,9 +52,14 @@ def gradients(
     `micro_batch` is the number of images per pass, None for all at once. Gradients must be None or zero before.
     The values are detached tensors on the device: reading them is what makes a GPU wait.
     """
-    if micro_batch is None or micro_batch >= len(batch):
+    if world_size() == 1:
+        whole = micro_batch is None or micro_batch >= len(batch)
+    else:  # every process must take the same way, also where the last batch gives them parts of unequal size
+        whole = micro_batch is None and isinstance(trainee, nn.parallel.DistributedDataParallel)
+    if whole:
         return _whole(trainee, batch, autocast)
-    parts = [batch.part(i, i + micro_batch) for i in range(0, len(batch), micro_batch)]
+    size = micro_batch or max(len(batch), 1)
+    parts = [batch.part(i, i + size) for i in range(0, len(batch), size)] or [batch]
     return _accumulated(trainee, parts, autocast)
 
 

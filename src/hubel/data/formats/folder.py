@@ -145,8 +145,8 @@ def _notes(
         without = [c for c in classes if c not in scans or not scans[c].files]
         if without:
             notes.append(f"no images in '{part or path.name}' for {_some(without)}")
-    ignored = [name for scans in found.values() for one in scans.values() for name in one.ignored]
-    ignored += [str(Path(part) / f) for part in found for f in _outside(path / part, full=set(classes))]
+    ignored = [name for scans in found.values() for one in scans.values() if one.files for name in one.ignored]
+    ignored += [f"{part}/{f}" if part else f for part in found for f in _outside(path / part, full=set(classes))]
     if "" not in found:
         ignored += _outside(path, full=set(found))
     if ignored:

@@ -1,0 +1,142 @@
+"""The command line: `hubel VERB …`. Results go to standard output, everything else to standard error.
+
+Exit status: 0 done; 1 `doctor` found that something needed is missing; 2 something that the user can mend, said in one
+message; 70 a fault of ours, its traceback in a file; 130 after Ctrl-C. With --json standard output holds exactly one JSON document: the result,
+or {"error": message}. torch is imported by the verbs that need it, not before.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import sys
+import tempfile
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, TextIO
+
+from hubel.cli_options import Command, parse
+from hubel.errors import UserError
+
+Result = dict[str, Any] | list[Any]
+Show = Callable[[], None]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command line (sys.argv by default) and return its exit status."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    as_json = "--json" in words
+    try:
+        with _standard_output(as_json) as output:
+            status, result = _run(words, as_json)
+            if as_json and result is not None and _first_process():
+                from hubel.cli_show import as_text
+
+                output.write(as_text(result) + "\n")
+                output.flush()
+            return status
+    except BrokenPipeError:  # the reader (head, less) has seen enough
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _run(words: list[str], as_json: bool) -> tuple[int, Result | None]:
+    """The exit status, and what --json prints."""
+    try:
+        return _dispatch(words, as_json)
+    except BrokenPipeError:
+        raise
+    except KeyboardInterrupt as stop:
+        run = getattr(stop, "run", None)
+        message = f"interrupted; continue with: hubel resume {run}" if run else "interrupted"
+        status = 130
+    except Exception as fault:
+        status, message = _explain(fault)
+    print(f"hubel: {message}", file=sys.stderr)
+    return status, {"error": message}
+
+
+def _explain(fault: Exception) -> tuple[int, str]:
+    """Exit status and message: 2 for what the user can mend, 70 with the path of the traceback for the rest."""
+    if isinstance(fault, UserError):
+        return 2, str(fault)
+    if isinstance(fault, ImportError) and (fault.name or "").partition(".")[0] != "hubel":
+        return 2, f"{fault.name or 'A package'} can't be imported ({fault}). `hubel doctor` shows what is missing."
+    if isinstance(fault, OSError) and fault.errno in (errno.ENOSPC, errno.EDQUOT):
+        return 2, f"No room on the disk ({fault}). Make room (`hubel runs --prune N`), then go on with `hubel resume`."
+    path = _save_traceback(fault)
+    return 70, f"unexpected {type(fault).__name__}: {fault}\nThe traceback is in {path}; please report it."
+
+
+def _save_traceback(fault: Exception) -> Path:
+    text = "".join(traceback.format_exception(fault))
+    run = getattr(fault, "run", None)
+    if run is not None:
+        with contextlib.suppress(OSError):
+            path = Path(run) / "traceback.txt"
+            path.write_text(text, errors="backslashreplace")
+            return path
+    with tempfile.NamedTemporaryFile("w", prefix="hubel-", suffix=".txt", delete=False, errors="replace") as file:
+        file.write(text)
+    return Path(file.name)
+
+
+def _dispatch(words: list[str], as_json: bool) -> tuple[int, Result | None]:
+    from hubel import cli_help
+
+    if not words or words[0] in ("--help", "-h", "help"):
+        topic = words[1] if len(words) > 1 and not words[1].startswith("-") else None
+        return _print_help(cli_help.verb(topic) if topic else cli_help.overview(), as_json)
+    if words[0] in ("--version", "-V"):
+        words = ["version", *words[1:]]
+    command = parse(words)
+    if command.has("help"):
+        return _print_help(cli_help.verb(command.verb), as_json)
+    from hubel import cli_verbs
+
+    status, result, show = getattr(cli_verbs, command.verb)(command)
+    if not as_json and _first_process():
+        show()
+    return status, result
+
+
+def _print_help(text: str, as_json: bool) -> tuple[int, Result]:
+    if not as_json:
+        print(text)
+    return 0, {"help": text}
+
+
+def _first_process() -> bool:
+    """Only the first of several processes (torchrun) prints results."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+@contextlib.contextmanager
+def _standard_output(reserved: bool) -> Iterator[TextIO]:
+    """Standard output for the JSON document; meanwhile what anybody prints, C libraries too, goes to standard error."""
+    real = sys.stdout
+    if not reserved:
+        yield real
+        return
+    real.flush()
+    kept = None
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        if real.fileno() == 1:
+            kept = os.dup(1)
+            os.dup2(2, 1)
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            out = os.fdopen(os.dup(kept), "w", encoding="utf-8") if kept is not None else real
+            yield out
+            if out is not real:
+                out.close()
+    finally:
+        if kept is not None:
+            os.dup2(kept, 1)
+            os.close(kept)
+
+
+__all__ = ["Command", "main"]

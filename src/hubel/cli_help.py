@@ -1,0 +1,113 @@
+"""Help texts for 80 columns: an overview with examples, and each verb with its options and their defaults. No torch."""
+
+from __future__ import annotations
+
+import textwrap
+from dataclasses import fields
+from typing import get_type_hints
+
+from hubel.cli_options import COMMON, RESUME_OPTIONS, VERBS, placeholder, unknown_verb
+from hubel.errors import UserError
+from hubel.recipe import GROUPS, OPEN_GROUPS, Recipe, fields_by_key
+
+WIDTH = 80
+COLUMN = 31  # where the help texts begin
+
+OVERVIEW = """\
+hubel: from a folder of images to a network that is trained, checked and explained.
+
+  hubel train                          learn handwritten digits: a first look
+  hubel train photos/                  a folder with one folder of images per class
+  hubel train fashion-mnist --epochs 20 --optimizer adam --optimizer.lr 0.001
+  hubel predict runs/photos-resnet8/1 new/*.jpg
+
+Commands:
+{verbs}
+
+`hubel COMMAND --help` shows a command's options; `--json` works with each of them."""
+
+EXAMPLES = {
+    "train": (
+        "hubel train",
+        "hubel train photos/ --model resnet20 --epochs 30 --augment light",
+        "hubel train fashion-mnist --model mlp --model.hidden 100,50",
+        "hubel train photos/ --model my_network.py:Net --from runs/photos-resnet8/1",
+    ),
+    "resume": ("hubel resume runs/digits-lenet5/1", "hubel resume runs/digits-lenet5/1 --epochs 40"),
+    "evaluate": (
+        "hubel evaluate runs/digits-lenet5/1 --split test",
+        "hubel evaluate runs/photos-resnet8/1 --data other_photos/",
+    ),
+    "predict": ("hubel predict runs/photos-resnet8/1 new/*.jpg",),
+    "info": ("hubel info lenet5 --input 1x28x28", "hubel info mlp --model.hidden 300,100 --input 1x28x28"),
+    "config": ("hubel config photos/ --epochs 5",),
+    "runs": ("hubel runs", "hubel runs --prune 3", "hubel runs --prune 3 --yes", "hubel runs --prune failed --yes"),
+}
+NOTES = {
+    "train": "SOURCE is `digits` (the default), `fashion-mnist`, a folder of images by class, a folder of IDX files, or "
+    "an .npz file with images and labels. What is not set is chosen for the data, the network and the machine: "
+    "`hubel config SOURCE` shows each choice and why.",
+    "runs": "--prune N keeps the newest N runs of each dataset and network, the one with the best dev score, and any "
+    "that is running.",
+    "resume": "The training goes on from its last checkpoint as if it had never stopped. Only these may change:",
+}
+LISTS = {
+    "all": "Options of the training (auto: chosen for the data and the machine)",
+    "resume": "Options that may change",
+}
+
+
+def overview() -> str:
+    return OVERVIEW.format(verbs="\n".join(f"  {name:<10} {verb.summary}" for name, verb in VERBS.items()))
+
+
+def verb(name: str) -> str:
+    """Raises UserError for an unknown one."""
+    if name not in VERBS:
+        raise UserError(unknown_verb(name))
+    chosen = VERBS[name]
+    parts = [f"hubel {name} {chosen.words}".rstrip() + f" [options]\n\n{chosen.summary[0].upper()}{chosen.summary[1:]}."]
+    if name in EXAMPLES:
+        parts.append("\n".join(f"  {line}" for line in EXAMPLES[name]))
+    if name in NOTES:
+        parts.append(textwrap.fill(NOTES[name], WIDTH))
+    if chosen.options == "all":
+        parts += _recipe_options()
+    elif chosen.options == "resume":
+        parts.append("\n".join(_option(key) for key in RESUME_OPTIONS))
+    elif chosen.options == "model":
+        parts.append(_entry("--model.OPTION VALUE", "an argument of the network: --model.hidden 100,50"))
+    flags = {**(chosen.flags or {}), **COMMON}
+    parts.append("\n".join(["More:", *(_entry(f"--{key} {value}".rstrip(), text) for key, (value, text) in flags.items())]))
+    return "\n\n".join(parts)
+
+
+def _recipe_options() -> list[str]:
+    """One block per group of the Recipe, headed by the first line of its docstring."""
+    single = [f.name for f in fields(Recipe) if f.name not in GROUPS]
+    blocks = ["\n".join(["Training (auto: chosen for the data, the network and the machine):", *map(_option, single)])]
+    hints = get_type_hints(Recipe)
+    for group in [name for name in GROUPS if not name.endswith("_options")]:
+        title = (hints[group].__doc__ or group).splitlines()[0].rstrip(".")
+        keys = [f"{group}.{f.name}" for f in fields(hints[group])]
+        blocks.append("\n".join([f"{title}:", *map(_option, keys)]))
+    own = {"model": "the network: --model.hidden 100,50", "task": "the task: --task.smoothing 0.1"}
+    open_groups = [_entry(f"--{group}.OPTION VALUE", f"an argument of {own[group]}") for group in OPEN_GROUPS]
+    return [*blocks, "\n".join(["The network's and the task's own:", *open_groups])]
+
+
+def _option(key: str) -> str:
+    f, _ = fields_by_key()[key]
+    text, choices = f.metadata["help"], f.metadata.get("choices", ())
+    default = "auto" if f.default is None else str(f.default).lower() if isinstance(f.default, bool) else f.default
+    words = f": {', '.join(choices)}" if choices else ""
+    return _entry(f"--{key} {placeholder('train', key)}", f"{text}{words} [{default}]")
+
+
+def _entry(left: str, text: str) -> str:
+    """`left` in its column, the text beside it, or below where `left` is too long."""
+    head = f"  {left}"
+    lines = textwrap.wrap(text, WIDTH - COLUMN, break_long_words=False, break_on_hyphens=False)
+    if len(head) > COLUMN - 2:
+        return "\n".join([head, *(" " * COLUMN + line for line in lines)])
+    return "\n".join([head.ljust(COLUMN) + lines[0], *(" " * COLUMN + line for line in lines[1:])])

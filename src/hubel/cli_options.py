@@ -1,0 +1,232 @@
+"""From the words of a command line to a Command. Options are the Recipe's fields, flags belong to a verb. No torch.
+
+    hubel train digits --epochs 20 --optimizer.lr=0.1 --optimizer adam --model.hidden 100,50 --refit
+    Command("train", ("digits",), {}, {"epochs": "20", "optimizer.lr": "0.1", "optimizer.name": "adam", …})
+
+Words stay words here: the Recipe converts its own, and a network's or task's are read by its signature.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, get_args
+
+from hubel.errors import UserError, did_you_mean
+from hubel.recipe import GROUPS, OPEN_GROUPS, convert, fields_by_key
+
+SHORT = {"optimizer": "optimizer.name", "schedule": "schedule.name", "augment": "augment.policy"}
+BOOLEAN_WORDS = ("true", "false", "yes", "no", "auto")
+RESUME_OPTIONS = ("epochs", "device", "workers", "save_every", "micro_batch", "log", "regularize.patience")
+
+
+@dataclass(frozen=True)
+class Verb:
+    """`least` … `most` words (None: any number) named `words`; `flags` by name, with a placeholder ("" for a switch)."""
+
+    summary: str
+    words: str = ""
+    least: int = 0
+    most: int | None = 0
+    flags: Mapping[str, tuple[str, str]] | None = None  # {"out": ("DIR", "help text")}
+    options: str = ""  # which options of the Recipe: "all", "resume", "model" or none
+
+
+RECIPE = {"recipe": ("NAME", "a measured recipe: see `hubel config --recipe NAME`")}
+CONFIG = {"config": ("FILE", "options from a TOML file; the command line wins")}
+DOWNLOAD = {"download": ("", "fetch a built-in dataset that is missing here")}
+OUT = {"out": ("DIR", "where the run folders are (default: runs)")}
+PRIVATE = {"private": ("", "keep paths and file names out of the report")}
+COMMON = {
+    "json": ("", "one JSON document on standard output, the rest on standard error"),
+    "quiet": ("", "no progress"),
+    "help": ("", "this text"),
+}
+
+VERBS: dict[str, Verb] = {
+    "train": Verb(
+        "train a network, evaluate it and write its report", "[SOURCE]", 0, 1,
+        {**RECIPE, **CONFIG, **OUT, "from": ("RUN", "start from this run's weights"), **DOWNLOAD, **PRIVATE}, "all",
+    ),
+    "resume": Verb("continue a run that stopped, or give it more epochs", "RUN", 1, 1, {**PRIVATE}, "resume"),
+    "evaluate": Verb(
+        "score a run's network", "RUN", 1, 1,
+        {"split": ("NAME", "train, train-dev, dev or test (default: all)"),
+         "data": ("SOURCE", "other data with the same classes"), **DOWNLOAD},
+    ),
+    "predict": Verb("say what is in images", "RUN IMAGE...", 2, None),
+    "info": Verb(
+        "a network's layers, shapes and parameters", "MODEL", 1, 1,
+        {"input": ("SIZE", "3x32x32 (channels x height x width) or 224 (default: 3x32x32)"),
+         "classes": ("K", "outputs (default: 10)")}, "model",
+    ),
+    "report": Verb("write a run's report anew", "RUN", 1, 1, {**PRIVATE}),
+    "config": Verb(
+        "each effective option, where it came from and why", "[SOURCE]", 0, 1, {**RECIPE, **CONFIG, **DOWNLOAD}, "all"
+    ),
+    "runs": Verb(
+        "list runs, compare them, remove old ones", "", 0, 0,
+        {**OUT, "prune": ("N", "remove all but the newest N of each kind and its best; or `failed`"),
+         "yes": ("", "really remove; without it they are only listed")},
+    ),
+    "doctor": Verb("what this machine offers, and what is missing", "", 0, 0, {**OUT}),
+    "version": Verb("the version"),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command line, understood: `options` are flat Recipe options as words."""
+
+    verb: str
+    words: tuple[str, ...]
+    flags: Mapping[str, str]
+    options: Mapping[str, str]
+
+    def has(self, flag: str) -> bool:
+        return flag in self.flags
+
+
+def parse(arguments: Sequence[str]) -> Command:
+    """Raises UserError for an unknown verb, flag or option, a missing value, or too few or too many words."""
+    name, rest = arguments[0], list(arguments[1:])
+    if name not in VERBS:
+        raise UserError(unknown_verb(name))
+    words: list[str] = []
+    flags: dict[str, str] = {}
+    options: dict[str, str] = {}
+    while rest:
+        word = rest.pop(0)
+        if word == "--":
+            words, rest = words + rest, []
+        elif word == "-h":
+            flags["help"] = ""
+        elif word.startswith("-") and len(word) > 1:
+            key, kind = _key(name, word.partition("=")[0])
+            (flags if kind == "flag" else options)[key] = _value(name, key, kind, word, rest)
+        else:
+            words.append(word)
+    if "help" not in flags:
+        _check_words(name, words)
+    return Command(name, tuple(words), flags, options)
+
+
+def unknown_verb(name: str) -> str:
+    from pathlib import Path
+
+    from hubel.names import DATA
+
+    if name.startswith("-"):
+        return f"The command comes first, then its options: hubel train {name} …; `hubel --help` lists the commands"
+    if name in DATA or Path(name).exists():
+        return f"There is no command '{name}'; did you mean 'hubel train {name}'?"
+    return f"There is no command '{name}'{did_you_mean(name, VERBS)}"
+
+
+def allowed(verb: str) -> list[str]:
+    """The fixed options of the Recipe that a verb takes."""
+    return {"all": list(fields_by_key()), "resume": list(RESUME_OPTIONS)}.get(VERBS[verb].options, [])
+
+
+def _key(verb: str, written: str) -> tuple[str, str]:
+    """("epochs", "option") or ("json", "flag"); underscores and hyphens are the same."""
+    key = written.removeprefix("--").replace("-", "_")
+    chosen = VERBS[verb]
+    if written.startswith("--") and key in {**(chosen.flags or {}), **COMMON}:
+        return key, "flag"
+    if written.startswith("--") and chosen.options in ("all", "resume") and SHORT.get(key, key) in fields_by_key():
+        return SHORT.get(key, key), "option"
+    group, _, name = key.partition(".")
+    if written.startswith("--") and name and group in OPEN_GROUPS and chosen.options in ("all", group):
+        return key, "option"
+    raise UserError(_unknown(verb, written, key))
+
+
+def _unknown(verb: str, written: str, key: str) -> str:
+    """The message for an option that `verb` lacks, with the closest one that it has."""
+    taken = [*(VERBS[verb].flags or {}), *COMMON, *allowed(verb)]
+    if key in GROUPS and allowed(verb):
+        inside = [f"--{option}" for option in taken if option.startswith(f"{key}.")]
+        return f"'{written}' is a group of options: {', '.join(inside)}"
+    if key in fields_by_key() or (key.partition(".")[0] in OPEN_GROUPS and "." in key):
+        return f"`hubel {verb}` takes no option of training such as '{written}'; it takes {_list(taken)}"
+    leaves = {option.rpartition(".")[2]: option for option in reversed(taken)}
+    dashed = written if written.startswith("--") else f"-{written}"
+    hint = did_you_mean(key, taken) if _close(key, taken) else ""
+    if not hint and _close(key, leaves):
+        hint = f"; did you mean '{leaves[_close(key, leaves)]}'?"
+    hint = hint.replace("mean '", "mean '--").replace("_", "-") if hint else ""
+    return f"`hubel {verb}` has no option '{dashed}'{hint or f'; `hubel {verb} --help` lists them'}"
+
+
+def _close(word: str, known: Any) -> str:
+    from difflib import get_close_matches
+
+    return next(iter(get_close_matches(word, list(known), n=1, cutoff=0.6)), "")
+
+
+def _list(names: Sequence[str]) -> str:
+    return ", ".join(f"--{name}" for name in names)
+
+
+def _value(verb: str, key: str, kind: str, word: str, rest: list[str]) -> str:
+    """The value of an option: after "=", or the next word; switches need none."""
+    _, given, value = word.partition("=")
+    switch = kind == "flag" and not {**(VERBS[verb].flags or {}), **COMMON}[key][0]
+    if switch and given:
+        raise UserError(f"'--{key}' takes no value, got '{value}'.")
+    if not given and not switch:
+        if kind == "option" and is_boolean(key):
+            value = rest.pop(0) if rest and rest[0].lower() in BOOLEAN_WORDS else "true"
+        elif not rest or rest[0].startswith("--"):
+            raise UserError(f"'{word}' needs a value: {word} {placeholder(verb, key)}")
+        else:
+            value = rest.pop(0)
+    if kind == "option":
+        _check(key, value)
+    return value
+
+
+def _check(key: str, value: str) -> None:
+    """Mistakes that can be seen without data, before anything heavy is imported."""
+    from hubel import names
+
+    tables = {"model": names.MODELS, "task": names.TASKS}
+    if key in fields_by_key():
+        convert(key, value)
+    if key in tables and value != "auto":
+        names.check(tables[key], value)
+
+
+@cache
+def is_boolean(key: str) -> bool:
+    known = fields_by_key()
+    return key in known and bool in (known[key][1], *get_args(known[key][1]))
+
+
+def placeholder(verb: str, key: str) -> str:
+    """What stands for the value in a help text: N, X, WORD, or the choices."""
+    flags = {**(VERBS[verb].flags or {}), **COMMON}
+    if key in flags:
+        return flags[key][0]
+    if key not in fields_by_key():
+        return "VALUE"
+    f, hint = fields_by_key()[key]
+    kinds = {hint, *get_args(hint)}
+    return "WORD" if str in kinds else "N" if int in kinds else "X" if float in kinds else "[true|false]"
+
+
+def _check_words(verb: str, words: Sequence[str]) -> None:
+    chosen = VERBS[verb]
+    if len(words) < chosen.least:
+        known = ""
+        if verb == "info":
+            from hubel.names import MODELS
+
+            known = f"; networks: {', '.join(MODELS)}"
+        raise UserError(f"Expected: hubel {verb} {chosen.words}{known}")
+    if chosen.most is not None and len(words) > chosen.most:
+        extra = words[chosen.most]
+        wanted = f"hubel {verb} {chosen.words}".rstrip()
+        raise UserError(f"'{extra}' is one word too many. Expected: {wanted} [--option VALUE ...]")

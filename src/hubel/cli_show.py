@@ -1,0 +1,158 @@
+"""How results look: tables by rich on standard output, and the one JSON document of --json."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+
+def as_text(value: Any) -> str:
+    """JSON that any reader takes: numbers that are not finite become null."""
+    return json.dumps(_plain(value), indent=1, ensure_ascii=False, allow_nan=False).encode("utf-8", "replace").decode()
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple, set)):
+        return [_plain(item) for item in value]
+    if hasattr(value, "tolist") and not isinstance(value, str):  # numpy and torch
+        return _plain(value.tolist())
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value if value is None or isinstance(value, (bool, int, str)) else str(value)
+
+
+def _table(*columns: str, right: Sequence[str] = ()) -> Any:
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
+    for name in columns:
+        table.add_column(name, justify="right" if name in right else "left", overflow="fold")
+    return table
+
+
+def _print(*parts: Any) -> None:
+    """Text is data, not markup: a class may be called [red]."""
+    from rich.console import Console
+
+    console = Console(highlight=False, markup=False, emoji=False, soft_wrap=False)
+    for part in parts:
+        console.print(part, soft_wrap=isinstance(part, str))
+
+
+def _text(value: Any) -> Any:
+    from rich.text import Text
+
+    return Text("" if value is None else str(value))
+
+
+def _number(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.4f}" if abs(value) < 1000 else f"{value:,.1f}"
+    return "–" if value is None else str(value)
+
+
+def metrics(found: Mapping[str, Mapping[str, float]], primary: str | None) -> None:
+    """A row per metric, the one that decides first; a column per split."""
+    names = list(dict.fromkeys(name for scores in found.values() for name in scores))
+    if primary in names:
+        names.remove(primary)
+        names.insert(0, primary)
+    table = _table("metric", *found, right=list(found))
+    for name in names:
+        table.add_row(_text(name), *(_number(scores.get(name)) for scores in found.values()))
+    _print(table)
+
+
+def trained(found: Mapping[str, Any], primary: str | None) -> None:
+    metrics(found["metrics"], primary)
+    _print(f"trained in  {_duration(found['seconds'])}", f"run         {found['run']}", f"report      {found['report']}")
+
+
+def _duration(seconds: float | None) -> str:
+    if seconds is None:
+        return "–"
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
+
+
+def predictions(found: Sequence[Mapping[str, Any]]) -> None:
+    table = _table("image", "prediction", "confidence", right=["confidence"])
+    for row in found:
+        sure = row.get("confidence")
+        table.add_row(_text(row["image"]), _text(_words(row["prediction"])), "" if sure is None else f"{sure:.1%}")
+    _print(table)
+
+
+def _words(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key}: {_words(item)}" for key, item in value.items())
+    if isinstance(value, (list, tuple)):
+        return ", ".join(map(_words, value))
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def network(found: Mapping[str, Any]) -> None:
+    table = _table("layer", "type", "output", "parameters", right=["output", "parameters"])
+    for layer in found["layers"]:
+        shape = "x".join(map(str, layer["output"])) if layer["output"] else "–"
+        table.add_row(_text(layer["name"]), layer["type"], shape, f"{layer['parameters']:,}")
+    _print(table)
+    _print(f"{found['model']}: {found['parameters']:,} parameters")
+
+
+def settings(found: Mapping[str, Mapping[str, Any]]) -> None:
+    """Option, value and where it came from; the reason below where there is no room beside it."""
+    table = _table("option", "value", "from", "why")
+    single = [key for key in found if "." not in key]
+    for key in [*single, *sorted(set(found) - set(single))]:
+        row = found[key]
+        value = "–" if row["value"] is None else _words(row["value"])
+        style = "dim" if row["source"] == "default" else ""
+        table.add_row(_text(key), _text(value), _text(row["source"]), _text(row["reason"]), style=style)
+    _print(table)
+
+
+def runs(rows: Sequence[Mapping[str, Any]], root: Path) -> None:
+    if not rows:
+        _print(f"No runs in {root.absolute()}. `hubel train` makes the first; --out DIR looks elsewhere.")
+        return
+    table = _table("run", "epochs", "metric", "dev", "test", "time", "state", right=["epochs", "dev", "test", "time"])
+    for row in rows:
+        numbers = (_number(row.get("dev")), _number(row.get("test")), _duration(row.get("seconds")))
+        table.add_row(
+            _text(row["run"]), _number(row.get("epochs")), _text(row.get("metric") or "–"), *numbers, row["state"]
+        )
+    _print(table)
+
+
+def pruned(doomed: Sequence[Mapping[str, Any]], removed: bool) -> None:
+    for row in doomed:
+        _print(f"{'removed' if removed else 'would remove'} {row['run']}")
+    if not doomed:
+        _print("Nothing to remove.")
+    elif not removed:
+        _print(f"Nothing was removed yet: add --yes to remove {len(doomed)} run{'s' if len(doomed) > 1 else ''}.")
+
+
+def doctor(found: Mapping[str, Any]) -> None:
+    """Two columns: what, and what was found; then what to mend."""
+    table = _table("", "")
+    table.show_header = False
+    for name, text in found["summary"]:
+        table.add_row(_text(name), _text(text))
+    _print(table)
+    for problem in found["problems"]:
+        _print(f"! {problem}")
+    for hint in found["hints"]:
+        _print(f"- {hint}")
+    if not found["problems"]:
+        _print("Ready to train.")

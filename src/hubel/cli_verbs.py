@@ -1,0 +1,154 @@
+"""What each verb does: a function from a Command to (exit status, JSON-ready result, function that shows it)."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+from hubel import cli_show
+from hubel.cli_options import Command
+from hubel.errors import UserError
+
+Outcome = tuple[int, Any, Any]
+
+
+def train(command: Command) -> Outcome:
+    from hubel import api
+
+    flags = command.flags
+    run = api.train(
+        command.words[0] if command.words else "digits",
+        recipe=flags.get("recipe"),
+        config=flags.get("config"),
+        out=flags.get("out", "runs"),
+        from_run=flags.get("from"),
+        download=command.has("download"),
+        progress=_progress(command),
+        layers=[("command line", dict(command.options))],
+    )
+    return _trained(run, command)
+
+
+def resume(command: Command) -> Outcome:
+    from hubel import api
+
+    run = api.resume(
+        command.words[0], progress=_progress(command), layers=[("command line", dict(command.options))]
+    )
+    return _trained(run, command)
+
+
+def _trained(run: Any, command: Command) -> Outcome:
+    report = run.report(private=True) if command.has("private") else run.path / "report.html"
+    found = {"run": str(run.path), "report": str(report), "seconds": run.seconds, "metrics": run.metrics}
+    return 0, found, lambda: cli_show.trained(found, _primary(run))
+
+
+def _primary(run: Any) -> str | None:
+    return getattr(run, "primary", None)
+
+
+def _progress(command: Command) -> str | None:
+    return "quiet" if command.has("quiet") else None
+
+
+def evaluate(command: Command) -> Outcome:
+    from hubel import api
+
+    run = api.Run.open(command.words[0])
+    data = command.flags.get("data")
+    if data is not None and command.has("download"):
+        data = api.load_dataset(data, download=True)
+    metrics = run.evaluate(split=command.flags.get("split"), data=data)
+    return 0, {"run": str(run.path), "metrics": metrics}, lambda: cli_show.metrics(metrics, _primary(run))
+
+
+def predict(command: Command) -> Outcome:
+    from hubel import api
+
+    place, *images = command.words
+    for image in images:
+        if Path(image).is_dir():
+            raise UserError(f"'{image}' is a folder; name the images: hubel predict {place} {image}/*")
+    found = api.Run.open(place).predict(images)
+    return 0, found, lambda: cli_show.predictions(found)
+
+
+def info(command: Command) -> Outcome:
+    from hubel import api, names
+
+    name = command.words[0]
+    names.check(names.MODELS, name)
+    options = {key.partition(".")[2]: value for key, value in command.options.items()}
+    classes = command.flags.get("classes", "10")
+    if not classes.isdecimal() or int(classes) < 1:
+        raise UserError(f"'--classes' needs a whole number of at least 1, got '{classes}'.")
+    shape = input_shape(command.flags.get("input", "3x32x32"))
+    found = api.info(name, classes=int(classes), input=shape, **options)
+    return 0, found, lambda: cli_show.network(found)
+
+
+def input_shape(word: str) -> tuple[int, int, int]:
+    """'3x32x48' -> (3, 32, 48) as channels, height, width; '224' -> (3, 224, 224); '28x28' -> (3, 28, 28)."""
+    match = re.fullmatch(r"(?:(\d+)[x×,])?(\d+)(?:[x×,](\d+))?", word)
+    if match is None or any(part is not None and int(part) == 0 for part in match.groups()):
+        raise UserError(f"'--input' needs CxHxW such as 3x32x32, or one side such as 224, got '{word}'.")
+    parts = [int(part) for part in match.groups() if part is not None]
+    if len(parts) == 3:
+        return parts[0], parts[1], parts[2]
+    return 3, parts[0], parts[-1]
+
+
+def report(command: Command) -> Outcome:
+    from hubel import api
+
+    run = api.Run.open(command.words[0])
+    path = run.report(private=command.has("private"))
+    return 0, {"run": str(run.path), "report": str(path)}, lambda: print(path)
+
+
+def config(command: Command) -> Outcome:
+    from hubel import api
+
+    flags = command.flags
+    settings = api.settle_for(
+        command.words[0] if command.words else "digits",
+        recipe=flags.get("recipe"),
+        config=flags.get("config"),
+        download=command.has("download"),
+        layers=[("command line", dict(command.options))],
+    )
+    found = {key: {"value": s.value, "source": s.source, "reason": s.reason} for key, s in settings.items()}
+    return 0, found, lambda: cli_show.settings(found)
+
+
+def runs(command: Command) -> Outcome:
+    from hubel import cli_runs
+
+    root = Path(command.flags.get("out", "runs"))
+    rows = cli_runs.table(root)
+    if "prune" not in command.flags:
+        if command.has("yes"):
+            raise UserError("'--yes' goes with --prune N.")
+        return 0, {"runs": rows}, lambda: cli_show.runs(rows, root)
+    doomed = cli_runs.to_remove(rows, command.flags["prune"])
+    if command.has("yes"):
+        for row in doomed:
+            shutil.rmtree(row["run"])
+    found = {"removed" if command.has("yes") else "would_remove": [row["run"] for row in doomed]}
+    return 0, found, lambda: cli_show.pruned(doomed, command.has("yes"))
+
+
+def doctor(command: Command) -> Outcome:
+    from hubel.doctor import examine
+
+    found = examine(Path(command.flags.get("out", "runs")))
+    return (1 if found["problems"] else 0), found, lambda: cli_show.doctor(found)
+
+
+def version(command: Command) -> Outcome:
+    from importlib.metadata import version as of
+
+    return 0, {"hubel": of("hubel")}, lambda: print(f"hubel {of('hubel')}")

@@ -1,0 +1,44 @@
+"""Is a file all there? What decoders let pass: a JPEG without its end, a PNG whose checksums are wrong.
+
+A decoder fills what is missing with grey or black and says nothing; the formats themselves tell.
+"""
+
+from __future__ import annotations
+
+import zlib
+
+
+def fault_of(form: str | None, data: bytes) -> str | None:
+    """Why the content of a file of this format (Pillow's name) is not whole; None where nothing is found."""
+    if form in ("JPEG", "MPO"):
+        return _jpeg(data)
+    return _png(data) if form == "PNG" else None
+
+
+def _jpeg(data: bytes) -> str | None:
+    at = 2
+    while data[at : at + 1] == b"\xff" and at + 4 <= len(data):
+        marker = data[at + 1]
+        if marker == 0xFF:  # a fill byte
+            at += 1
+            continue
+        at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+        if marker == 0xDA:  # start of scan: what follows is entropy-coded, where 0xFF is escaped
+            break
+    return None if data.find(b"\xff\xd9", at) >= 0 else "truncated: the JPEG's end marker is missing"
+
+
+def _png(data: bytes) -> str | None:
+    view, at = memoryview(data), 8  # after the signature: chunks of length, name, content, checksum
+    while at + 12 <= len(data):
+        length, name = int.from_bytes(view[at : at + 4], "big"), bytes(view[at + 4 : at + 8])
+        end = at + 8 + length
+        if end + 4 > len(data):
+            break
+        needed = not name[0] & 0x20  # an upper-case first letter: no decoder may skip this chunk
+        if needed and zlib.crc32(view[at + 4 : end]) != int.from_bytes(view[end : end + 4], "big"):
+            return f"damaged: the checksum of the PNG's {name.decode('latin-1')} chunk is wrong"
+        if name == b"IEND":
+            return None
+        at = end + 4
+    return "truncated: the PNG's last chunk is missing"

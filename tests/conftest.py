@@ -1,0 +1,104 @@
+"""Shared fixtures: the development data sets, found through HUBEL_DATA, and a quiet, private environment."""
+
+import hashlib
+import os
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+
+def pytest_configure(config):
+    if "PYTEST_XDIST_WORKER" in os.environ:  # each worker is a process of its own: they must not fight for cores
+        count = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+        torch.set_num_threads(max(1, (os.cpu_count() or 1) // count))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory):
+    """Nothing that a test remembers lands in the user's cache."""
+    before = os.environ.get("XDG_CACHE_HOME")
+    os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("cache"))
+    yield
+    if before is None:
+        del os.environ["XDG_CACHE_HOME"]
+    else:
+        os.environ["XDG_CACHE_HOME"] = before
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    """The folder of the development archives; the test is skipped where HUBEL_DATA does not name one."""
+    folder = os.environ.get("HUBEL_DATA")
+    if not folder or not Path(folder).is_dir():
+        pytest.skip("needs the development data sets: set HUBEL_DATA to their folder")
+    return Path(folder)
+
+
+def _unpack(archive: Path, folder: Path) -> Path:
+    if not archive.exists():
+        pytest.skip(f"HUBEL_DATA has no {archive.name}")
+    with tarfile.open(archive) as tar:
+        tar.extractall(folder, filter="data")
+    return next(path.parent for path in sorted(folder.rglob("train")) if path.is_dir())
+
+
+@pytest.fixture(scope="session")
+def cifar10_dev(data_dir, tmp_path_factory) -> Path:
+    """10,000 training and 2,000 test images of 32×32: train|test/<class>/*.jpg."""
+    return _unpack(data_dir / "cifar10_dev.tar.xz", tmp_path_factory.mktemp("data") / "cifar10_dev")
+
+
+@pytest.fixture(scope="session")
+def clothing_dev(data_dir, tmp_path_factory) -> Path:
+    """600 training and 186 validation photos of 10 classes: train|validation/<class>/*.jpg."""
+    return _unpack(data_dir / "clothing_dev.tar", tmp_path_factory.mktemp("data") / "clothing_dev")
+
+
+@pytest.fixture
+def make_folder(tmp_path):
+    """make_folder({"cat/1.png": array or bytes, …}) writes the files below a fresh folder and returns it."""
+
+    def make(files, name="photos"):
+        root = tmp_path / name
+        root.mkdir(exist_ok=True)
+        for relative, content in files.items():
+            path = root / relative
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if isinstance(content, bytes):
+                path.write_bytes(content)
+            else:
+                Image.fromarray(np.asarray(content, dtype=np.uint8)).save(path)
+        return root
+
+    return make
+
+
+def fingerprint(folder: Path) -> dict:
+    """Everything below a folder that a program could have changed: names, kinds, times, contents."""
+    found = {}
+    for base, folders, files in os.walk(os.fsencode(folder)):
+        for name in folders + files:
+            path = os.path.join(base, name)
+            stat = os.lstat(path)
+            regular = os.path.isfile(path) and not os.path.islink(path)
+            content = hashlib.sha256(Path(os.fsdecode(path)).read_bytes()).hexdigest() if regular else ""
+            found[path] = (stat.st_mode, stat.st_size, stat.st_mtime_ns, stat.st_ino, content)
+    return found
+
+
+@pytest.fixture
+def untouched():
+    """untouched(folder) … at the test's end the folder must be exactly as it was then."""
+    before = {}
+
+    def watch(folder):
+        before[folder] = fingerprint(folder)
+        return folder
+
+    yield watch
+    for folder, state in before.items():
+        assert fingerprint(folder) == state, f"{folder} was changed"
