@@ -1,8 +1,8 @@
 """The command line: `hubel VERB …`. Results go to standard output, everything else to standard error.
 
-Exit status: 0 done; 1 `doctor` found that something needed is missing; 2 something that the user can mend, said in one
-message; 70 a fault of ours, its traceback in a file; 130 after Ctrl-C. With --json standard output holds exactly one JSON document: the result,
-or {"error": message}. torch is imported by the verbs that need it, not before.
+Exit status: 0 done; 1 `doctor` found that something needed is missing; 2 something that the user can mend, said in
+one message; 70 a fault of ours, its traceback in a file; 130 after Ctrl-C. With --json standard output holds exactly
+one JSON document: the result, or {"error": message}. torch is imported by the verbs that need it, not before.
 """
 
 from __future__ import annotations
@@ -13,15 +13,14 @@ import os
 import sys
 import tempfile
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
-from hubel.cli_options import Command, parse
+from hubel.cli_options import parse
 from hubel.errors import UserError
 
 Result = dict[str, Any] | list[Any]
-Show = Callable[[], None]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -137,6 +136,3 @@ def _standard_output(reserved: bool) -> Iterator[TextIO]:
         if kept is not None:
             os.dup2(kept, 1)
             os.close(kept)
-
-
-__all__ = ["Command", "main"]

@@ -14,17 +14,17 @@ WIDTH = 80
 COLUMN = 31  # where the help texts begin
 
 OVERVIEW = """\
-hubel: from a folder of images to a network that is trained, checked and explained.
+hubel: from a folder of images to a network: trained, checked and explained.
 
   hubel train                          learn handwritten digits: a first look
   hubel train photos/                  a folder with one folder of images per class
-  hubel train fashion-mnist --epochs 20 --optimizer adam --optimizer.lr 0.001
+  hubel train fashion-mnist --epochs 20 --optimizer adam
   hubel predict runs/photos-resnet8/1 new/*.jpg
 
 Commands:
 {verbs}
 
-`hubel COMMAND --help` shows a command's options; `--json` works with each of them."""
+`hubel COMMAND --help` shows a command's options. Every command takes --json."""
 
 EXAMPLES = {
     "train": (
@@ -44,16 +44,12 @@ EXAMPLES = {
     "runs": ("hubel runs", "hubel runs --prune 3", "hubel runs --prune 3 --yes", "hubel runs --prune failed --yes"),
 }
 NOTES = {
-    "train": "SOURCE is `digits` (the default), `fashion-mnist`, a folder of images by class, a folder of IDX files, or "
-    "an .npz file with images and labels. What is not set is chosen for the data, the network and the machine: "
-    "`hubel config SOURCE` shows each choice and why.",
+    "train": "SOURCE is `digits` (the default), `fashion-mnist`, a folder of images by class, a folder of IDX files, "
+    "or an .npz file with images and labels. An option without a [default] is chosen for the data, the network and the "
+    "machine, or off: `hubel config SOURCE` shows each choice and why.",
     "runs": "--prune N keeps the newest N runs of each dataset and network, the one with the best dev score, and any "
     "that is running.",
     "resume": "The training goes on from its last checkpoint as if it had never stopped. Only these may change:",
-}
-LISTS = {
-    "all": "Options of the training (auto: chosen for the data and the machine)",
-    "resume": "Options that may change",
 }
 
 
@@ -66,7 +62,9 @@ def verb(name: str) -> str:
     if name not in VERBS:
         raise UserError(unknown_verb(name))
     chosen = VERBS[name]
-    parts = [f"hubel {name} {chosen.words}".rstrip() + f" [options]\n\n{chosen.summary[0].upper()}{chosen.summary[1:]}."]
+    parts = [
+        f"hubel {name} {chosen.words}".rstrip() + f" [options]\n\n{chosen.summary[0].upper()}{chosen.summary[1:]}."
+    ]
     if name in EXAMPLES:
         parts.append("\n".join(f"  {line}" for line in EXAMPLES[name]))
     if name in NOTES:
@@ -78,17 +76,19 @@ def verb(name: str) -> str:
     elif chosen.options == "model":
         parts.append(_entry("--model.OPTION VALUE", "an argument of the network: --model.hidden 100,50"))
     flags = {**(chosen.flags or {}), **COMMON}
-    parts.append("\n".join(["More:", *(_entry(f"--{key} {value}".rstrip(), text) for key, (value, text) in flags.items())]))
+    parts.append(
+        "\n".join(["More:", *(_entry(f"--{key} {value}".rstrip(), text) for key, (value, text) in flags.items())])
+    )
     return "\n\n".join(parts)
 
 
 def _recipe_options() -> list[str]:
     """One block per group of the Recipe, headed by the first line of its docstring."""
     single = [f.name for f in fields(Recipe) if f.name not in GROUPS]
-    blocks = ["\n".join(["Training (auto: chosen for the data, the network and the machine):", *map(_option, single)])]
+    blocks = ["\n".join(["Training:", *map(_option, single)])]
     hints = get_type_hints(Recipe)
     for group in [name for name in GROUPS if not name.endswith("_options")]:
-        title = (hints[group].__doc__ or group).splitlines()[0].rstrip(".")
+        title = (hints[group].__doc__ or group).partition(".")[0]
         keys = [f"{group}.{f.name}" for f in fields(hints[group])]
         blocks.append("\n".join([f"{title}:", *map(_option, keys)]))
     own = {"model": "the network: --model.hidden 100,50", "task": "the task: --task.smoothing 0.1"}
@@ -99,9 +99,9 @@ def _recipe_options() -> list[str]:
 def _option(key: str) -> str:
     f, _ = fields_by_key()[key]
     text, choices = f.metadata["help"], f.metadata.get("choices", ())
-    default = "auto" if f.default is None else str(f.default).lower() if isinstance(f.default, bool) else f.default
+    default = "" if f.default is None or f.default is False else f" [{str(f.default).lower()}]"
     words = f": {', '.join(choices)}" if choices else ""
-    return _entry(f"--{key} {placeholder('train', key)}", f"{text}{words} [{default}]")
+    return _entry(f"--{key} {placeholder('train', key)}".rstrip(), f"{text}{words}{default}")
 
 
 def _entry(left: str, text: str) -> str:

@@ -23,7 +23,7 @@ RESUME_OPTIONS = ("epochs", "device", "workers", "save_every", "micro_batch", "l
 
 @dataclass(frozen=True)
 class Verb:
-    """`least` … `most` words (None: any number) named `words`; `flags` by name, with a placeholder ("" for a switch)."""
+    """`least` … `most` words (None: any number) named `words`; `flags`: {name: (placeholder or "", help)}."""
 
     summary: str
     words: str = ""
@@ -152,12 +152,11 @@ def _unknown(verb: str, written: str, key: str) -> str:
     if key in fields_by_key() or (key.partition(".")[0] in OPEN_GROUPS and "." in key):
         return f"`hubel {verb}` takes no option of training such as '{written}'; it takes {_list(taken)}"
     leaves = {option.rpartition(".")[2]: option for option in reversed(taken)}
-    dashed = written if written.startswith("--") else f"-{written}"
     hint = did_you_mean(key, taken) if _close(key, taken) else ""
     if not hint and _close(key, leaves):
         hint = f"; did you mean '{leaves[_close(key, leaves)]}'?"
-    hint = hint.replace("mean '", "mean '--").replace("_", "-") if hint else ""
-    return f"`hubel {verb}` has no option '{dashed}'{hint or f'; `hubel {verb} --help` lists them'}"
+    hint = hint.replace("mean '", "mean '--")
+    return f"`hubel {verb}` has no option '{written}'{hint or f'; `hubel {verb} --help` lists them'}"
 
 
 def _close(word: str, known: Any) -> str:
@@ -206,7 +205,7 @@ def is_boolean(key: str) -> bool:
 
 
 def placeholder(verb: str, key: str) -> str:
-    """What stands for the value in a help text: N, X, WORD, or the choices."""
+    """What stands for the value in a help text: N, X, WORD; "" for a switch."""
     flags = {**(VERBS[verb].flags or {}), **COMMON}
     if key in flags:
         return flags[key][0]
@@ -214,7 +213,17 @@ def placeholder(verb: str, key: str) -> str:
         return "VALUE"
     f, hint = fields_by_key()[key]
     kinds = {hint, *get_args(hint)}
-    return "WORD" if str in kinds else "N" if int in kinds else "X" if float in kinds else "[true|false]"
+    return (
+        "WORD"
+        if str in kinds
+        else "N"
+        if int in kinds
+        else "X"
+        if float in kinds
+        else ""
+        if f.default is False
+        else "BOOL"
+    )
 
 
 def _check_words(verb: str, words: Sequence[str]) -> None:

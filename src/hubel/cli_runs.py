@@ -1,4 +1,4 @@
-"""What `hubel runs` knows: a row per run folder, and which of them pruning removes. Reads small files only, no torch."""
+"""What `hubel runs` knows: a row per run folder, and which of them pruning removes. Small files only, no torch."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def _row(run: RunFolder) -> dict[str, Any]:
             "seconds": run.seconds if scores else None,
             "state": run.state,
         }
-    except (UserError, OSError, ValueError, AttributeError, TypeError):
+    except (UserError, OSError, ValueError):
         row["state"] = "damaged"
     return row
 

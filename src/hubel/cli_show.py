@@ -71,7 +71,9 @@ def metrics(found: Mapping[str, Mapping[str, float]], primary: str | None) -> No
 
 def trained(found: Mapping[str, Any], primary: str | None) -> None:
     metrics(found["metrics"], primary)
-    _print(f"trained in  {_duration(found['seconds'])}", f"run         {found['run']}", f"report      {found['report']}")
+    _print(
+        f"trained in  {_duration(found['seconds'])}", f"run         {found['run']}", f"report      {found['report']}"
+    )
 
 
 def _duration(seconds: float | None) -> str:
@@ -125,13 +127,17 @@ def runs(rows: Sequence[Mapping[str, Any]], root: Path) -> None:
     if not rows:
         _print(f"No runs in {root.absolute()}. `hubel train` makes the first; --out DIR looks elsewhere.")
         return
-    table = _table("run", "epochs", "metric", "dev", "test", "time", "state", right=["epochs", "dev", "test", "time"])
+    known = {row["metric"] for row in rows if row.get("metric")}
+    one = next(iter(known)) if len(known) == 1 else None  # then its name need not stand in every row
+    columns = ["run", "epochs", *([] if one else ["metric"]), "dev", "test", "time", "state"]
+    table = _table(*columns, right=["epochs", "dev", "test", "time"])
     for row in rows:
-        numbers = (_number(row.get("dev")), _number(row.get("test")), _duration(row.get("seconds")))
-        table.add_row(
-            _text(row["run"]), _number(row.get("epochs")), _text(row.get("metric") or "–"), *numbers, row["state"]
-        )
+        cells = {**row, "epochs": _number(row.get("epochs")), "dev": _number(row.get("dev"))}
+        cells |= {"test": _number(row.get("test")), "time": _duration(row.get("seconds"))}
+        table.add_row(*(_text(cells.get(name) or "–") for name in columns))
     _print(table)
+    if one:
+        _print(f"dev, test: {one}")
 
 
 def pruned(doomed: Sequence[Mapping[str, Any]], removed: bool) -> None:
@@ -145,9 +151,11 @@ def pruned(doomed: Sequence[Mapping[str, Any]], removed: bool) -> None:
 
 def doctor(found: Mapping[str, Any]) -> None:
     """Two columns: what, and what was found; then what to mend."""
+    from hubel.doctor import summary
+
     table = _table("", "")
     table.show_header = False
-    for name, text in found["summary"]:
+    for name, text in summary(found):
         table.add_row(_text(name), _text(text))
     _print(table)
     for problem in found["problems"]:

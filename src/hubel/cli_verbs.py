@@ -34,20 +34,14 @@ def train(command: Command) -> Outcome:
 def resume(command: Command) -> Outcome:
     from hubel import api
 
-    run = api.resume(
-        command.words[0], progress=_progress(command), layers=[("command line", dict(command.options))]
-    )
+    run = api.resume(command.words[0], progress=_progress(command), layers=[("command line", dict(command.options))])
     return _trained(run, command)
 
 
 def _trained(run: Any, command: Command) -> Outcome:
     report = run.report(private=True) if command.has("private") else run.path / "report.html"
     found = {"run": str(run.path), "report": str(report), "seconds": run.seconds, "metrics": run.metrics}
-    return 0, found, lambda: cli_show.trained(found, _primary(run))
-
-
-def _primary(run: Any) -> str | None:
-    return getattr(run, "primary", None)
+    return 0, found, lambda: cli_show.trained(found, run.primary)
 
 
 def _progress(command: Command) -> str | None:
@@ -58,11 +52,11 @@ def evaluate(command: Command) -> Outcome:
     from hubel import api
 
     run = api.Run.open(command.words[0])
-    data = command.flags.get("data")
+    data: Any = command.flags.get("data")
     if data is not None and command.has("download"):
         data = api.load_dataset(data, download=True)
     metrics = run.evaluate(split=command.flags.get("split"), data=data)
-    return 0, {"run": str(run.path), "metrics": metrics}, lambda: cli_show.metrics(metrics, _primary(run))
+    return 0, {"run": str(run.path), "metrics": metrics}, lambda: cli_show.metrics(metrics, run.primary)
 
 
 def predict(command: Command) -> Outcome:

@@ -102,9 +102,7 @@ def _run_file(path: Path) -> ModuleType:
         spec.loader.exec_module(module)
     except (Exception, SystemExit) as fault:
         del sys.modules[name]
-        raise UserError(
-            f"{path} can't be imported: {type(fault).__name__}: {fault}{_line_of(fault, path)}"
-        ) from fault
+        raise UserError(f"{path} can't be imported: {type(fault).__name__}: {fault}{_line_of(fault, path)}") from fault
     finally:
         sys.path.remove(str(path.parent))
     return module

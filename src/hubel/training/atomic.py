@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import errno
 import os
+import platform
 import shutil
+import time
+import zlib
 from pathlib import Path
 
 from hubel.errors import UserError
 
-PREFIX = ".hubel-"  # temporaries: .hubel-<pid>-<name>.tmp, in the same directory as their target
+PREFIX = ".hubel-"  # temporaries: .hubel-<pid>-<host>@<name>.tmp, in the same directory as their target
+FOREIGN_SECONDS = 3600  # a temporary of another machine counts as left behind after so long
 
 
 def write_atomically(path: Path, data: bytes) -> None:
@@ -17,7 +21,7 @@ def write_atomically(path: Path, data: bytes) -> None:
 
     Raises UserError where there is no room or no permission.
     """
-    temporary = path.with_name(f"{PREFIX}{os.getpid()}-{path.name}.tmp")
+    temporary = path.with_name(f"{PREFIX}{os.getpid()}-{_host()}@{path.name[:100]}.tmp")
     try:
         with temporary.open("wb") as file:
             file.write(data)
@@ -42,19 +46,33 @@ def sync_directory(folder: Path) -> None:
 
 
 def sweep(folder: Path) -> None:
-    """Remove the temporaries that killed processes left in `folder`; those of living ones stay."""
+    """Remove the temporaries that killed processes left in `folder`; those of living ones stay.
+
+    A process of another machine or container (a shared disk) can't be asked: its temporaries go when they are old.
+    """
     for path in folder.glob(f"{PREFIX}*.tmp"):
-        owner = path.name.removeprefix(PREFIX).partition("-")[0]
-        if not (owner.isdigit() and int(owner) != os.getpid() and _alive(int(owner))):
-            path.unlink(missing_ok=True)
+        pid, _, rest = path.name.removeprefix(PREFIX).partition("-")
+        try:
+            elsewhere = "@" in rest and not rest.startswith(f"{_host()}@")
+            foreign = elsewhere and time.time() - path.stat().st_mtime < FOREIGN_SECONDS
+            if foreign or (pid.isdigit() and int(pid) != os.getpid() and is_alive(int(pid))):
+                continue
+            path.unlink()
+        except OSError:  # gone already, or not ours to remove: another start will
+            continue
 
 
-def _alive(pid: int) -> bool:
+def _host() -> str:
+    """Names this machine in a file name; containers on one disk have names of their own."""
+    return f"{zlib.crc32(platform.node().encode()):08x}"
+
+
+def is_alive(pid: int) -> bool:
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
-    except PermissionError:
+    except (PermissionError, OverflowError):
         return True
     return True
 

@@ -1,72 +1,72 @@
 """What a person sees while a network learns: a live bar on a terminal, one plain line per epoch elsewhere.
 
-Everything goes to standard error, so that standard output stays free for results.
+Everything goes to standard error, so that standard output stays free for results; in a notebook to the cell's output.
+A terminal that goes away never ends a training.
 """
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sys
 import time
 from collections.abc import Mapping
 from typing import Any
 
 EVERY = 0.1  # seconds between updates of the bar
+KINDS = ("auto", "bar", "lines", "quiet")
 
 
 class Progress:
     """`kind`: "bar", "lines", "quiet", or "auto": a bar where standard error is a terminal."""
 
     def __init__(self, kind: str = "auto"):
-        if kind == "auto":
-            kind = "bar" if sys.stderr.isatty() else "lines"
-        self.kind = kind
+        if kind not in KINDS:
+            raise ValueError(f"progress is one of {', '.join(KINDS)}, got '{kind}'")
+        self.kind = chosen_kind() if kind == "auto" else kind
         self._bar: Any = None
         self._next = 0.0
+        self._epochs = 0
 
     def say(self, text: str) -> None:
         """One line for the user."""
         if self.kind == "quiet":
             return
-        if self._bar is not None:
-            self._bar.console.print(text, markup=False, highlight=False)
-        else:
-            print(text, file=sys.stderr, flush=True)
+        with contextlib.suppress(OSError, ValueError):  # nobody reads any more
+            if self._bar is not None:
+                self._bar.console.print(text, markup=False, highlight=False, emoji=False, soft_wrap=True)
+            else:
+                print(text, file=_stream(), flush=True)
 
     def start(self, facts: Mapping[str, Any]) -> None:
         """`facts`: epochs, steps per epoch, and the step that is done already."""
+        self.stop()
         self._epochs = facts["epochs"]
-        self._total = facts["epochs"] * facts["steps"]
-        if self.kind != "bar":
-            return
-        from rich.console import Console
-        from rich.progress import BarColumn, Progress, TextColumn
-
-        self._bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TextColumn("{task.fields[facts]}"),
-            console=Console(stderr=True),
-            transient=True,
-        )
-        self._task = self._bar.add_task("epoch 1", total=self._total, completed=facts["step"], facts="")
-        self._bar.start()
+        if self.kind == "bar":
+            self._bar = _make_bar()
+            total = facts["epochs"] * facts["steps"]
+            self._task = self._bar.add_task("", total=total, completed=facts.get("step", 0), facts="starting")
+            with contextlib.suppress(OSError, ValueError):
+                self._bar.start()
 
     def due(self) -> bool:
         """Is it time for a step to be shown? Cheap, for every step."""
         return self._bar is not None and time.monotonic() >= self._next
 
     def step(self, values: Mapping[str, Any]) -> None:
-        """epoch, epochs, step, steps, loss, images_per_second, wait_share, seconds_left"""
+        """epoch, epochs, step, steps, loss, images_per_second, wait_share, seconds_left; shown every 0.1 s at most."""
+        if not self.due():
+            return
         self._next = time.monotonic() + EVERY
-        left = values["seconds_left"]
-        facts = (
-            f"loss {values['loss']:.3f}  {values['images_per_second']:,.0f} images/s  "
-            f"waiting {values['wait_share']:.0%}" + (f"  {clock(left)} left" if left is not None else "")
-        )
         done = (values["epoch"] - 1) * values["steps"] + values["step"]
-        self._bar.update(
-            self._task, completed=done, description=f"epoch {values['epoch']}/{values['epochs']}", facts=facts
-        )
+        with contextlib.suppress(OSError, ValueError):
+            self._bar.update(
+                self._task,
+                completed=done,
+                description=f"epoch {values['epoch']}/{values['epochs']}",
+                facts=step_facts(values),
+                refresh=True,
+            )
 
     def epoch(self, row: Mapping[str, Any]) -> None:
         """A line per epoch: the loss, the dev part's metrics, speed."""
@@ -75,21 +75,73 @@ class Progress:
     def stop(self) -> None:
         """Take the bar away."""
         if self._bar is not None:
-            self._bar.stop()
-            self._bar = None
+            bar, self._bar = self._bar, None
+            with contextlib.suppress(OSError, ValueError):
+                bar.stop()
+
+
+def chosen_kind() -> str:
+    """A bar needs a terminal that can move its cursor."""
+    try:
+        return "bar" if sys.stderr.isatty() and os.environ.get("TERM") != "dumb" else "lines"
+    except (AttributeError, ValueError):  # pythonw has no standard error
+        return "lines"
+
+
+def _stream() -> Any:
+    return sys.stdout if "ipykernel" in sys.modules else sys.stderr
+
+
+def _make_bar() -> Any:
+    """No thread of its own: it is drawn when a step says so, at most ten times a second."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn
+
+    return Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(bar_width=None),
+        TextColumn("{task.fields[facts]}", markup=False),
+        console=Console(stderr=True),
+        transient=True,
+        expand=True,
+        auto_refresh=False,
+        redirect_stdout=sys.stdout.isatty(),  # what goes into a file or a pipe must get there
+    )
+
+
+def step_facts(values: Mapping[str, Any]) -> str:
+    """loss 0.123  9,876 images/s  waiting 3%  1:05 left"""
+    left = values["seconds_left"]
+    return (
+        f"loss {values['loss']:.3f}  {values['images_per_second']:,.0f} images/s  "
+        f"waiting {values['wait_share']:.0%}" + (f"  {clock(left)} left" if left is not None else "")
+    )
 
 
 def line(row: Mapping[str, Any], epochs: int) -> str:
-    parts = [f"epoch {row['epoch']:>{len(str(epochs))}}/{epochs}", f"loss {row['train.loss']:.4f}"]
-    shown = [key for key in ("dev.loss", "dev.accuracy", "dev.f1", "dev.mae", "dev.r2") if key in row]
+    """epoch 3/20  loss 0.4012  dev accuracy 0.9123  9,876 images/s  waiting 3%  6.1 s"""
+    parts = [f"epoch {row['epoch']:>{len(str(epochs))}}/{epochs}"]
+    if "train.loss" in row:
+        parts.append(f"loss {row['train.loss']:.4f}")
+    shown = [key for key in ("dev.loss", *_deciding(row)) if key in row]
     parts += [f"{key.replace('.', ' ')} {row[key]:.4f}" for key in shown]
-    parts += [f"{row['images_per_second']:,.0f} images/s", f"waiting {row['wait_share']:.0%}"]
+    if "images_per_second" in row:
+        parts += [f"{row['images_per_second']:,.0f} images/s", f"waiting {row['wait_share']:.0%}"]
     return "  ".join([*parts, clock(row["seconds"])])
+
+
+def _deciding(row: Mapping[str, Any]) -> list[str]:
+    """The dev part's first metrics that are worth a place on one line."""
+    known = ("accuracy", "average_precision", "f1", "mae", "r2")
+    found = [key for name in known for key in row if key.startswith("dev.") and key.rpartition(".")[2] == name]
+    return found[:2]
 
 
 def clock(seconds: float) -> str:
     """65 -> "1:05"; 0.5 -> "0.5 s"."""
-    if seconds < 10:
+    if seconds != seconds or seconds == float("inf"):
+        return "?"
+    if seconds < 9.95:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)

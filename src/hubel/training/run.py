@@ -29,7 +29,8 @@ from typing import Any, Self
 
 from hubel.errors import UserError
 from hubel.recipe import Setting
-from hubel.training.atomic import explain, sweep, write_atomically
+from hubel.training.atomic import explain, is_alive, sweep, write_atomically
+from hubel.training.machine import processor
 
 SCHEMA = 1
 
@@ -71,9 +72,7 @@ class RunFolder:
         if not path.is_dir():
             raise UserError(f"There is no run folder {path} (looked for {path.absolute()}). `hubel runs` lists them.")
         if not (path / "config.json").exists():
-            inside = sorted(p for p in path.glob("*/config.json"))
-            hint = f" Did you mean {inside[-1].parent}?" if inside else " `hubel runs` lists the runs."
-            raise UserError(f"{path} is not a run: it holds no config.json.{hint}")
+            raise UserError(f"{path} is not a run: it holds no config.json.{_newest_inside(path)}")
         run = cls(path)
         schema = run._read_json("config.json").get("schema", 0)
         if not isinstance(schema, int) or schema > SCHEMA:
@@ -151,6 +150,11 @@ class RunFolder:
     @property
     def seconds(self) -> float:
         return float(self._read_json("metrics.json").get("seconds", 0.0))
+
+    @property
+    def primary(self) -> str | None:
+        """The name of the metric that decides; None before the end."""
+        return self._read_json("metrics.json").get("primary")
 
     @property
     def best_epoch(self) -> int:
@@ -240,15 +244,17 @@ def _number(word: str) -> Any:
 
 
 def _alive(pid: Any, host: Any) -> bool:
-    if host != platform.node() or not isinstance(pid, int):
-        return host is not None and host != platform.node()  # elsewhere: can't be told, so believe it
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+    """Is the process that wrote the state still there? On another machine nobody can tell: believe it."""
+    if host != platform.node():
+        return host is not None
+    return isinstance(pid, int) and is_alive(pid)
+
+
+def _newest_inside(path: Path) -> str:
+    """A hint where `path` is the folder above the runs."""
+    inside = [p.parent for p in path.glob("*/config.json")]
+    newest = max(inside, key=lambda p: (int(p.name) if p.name.isdigit() else 0, p.name), default=None)
+    return f" Did you mean {newest}?" if newest is not None else " `hubel runs` lists the runs."
 
 
 def list_runs(root: Path) -> list[RunFolder]:
@@ -270,14 +276,6 @@ def manifest(**facts: Any) -> dict[str, Any]:
         "git": _git(),
         **facts,
     }
-
-
-def processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor()
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
 
 
 def _version(name: str) -> str | None:
