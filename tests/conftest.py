@@ -80,13 +80,12 @@ def make_folder(tmp_path):
 def fingerprint(folder: Path) -> dict:
     """Everything below a folder that a program could have changed: names, kinds, times, contents."""
     found = {}
-    for base, folders, files in os.walk(os.fsencode(folder)):
-        for name in folders + files:
-            path = os.path.join(base, name)
-            stat = os.lstat(path)
-            regular = os.path.isfile(path) and not os.path.islink(path)
-            content = hashlib.sha256(Path(os.fsdecode(path)).read_bytes()).hexdigest() if regular else ""
-            found[path] = (stat.st_mode, stat.st_size, stat.st_mtime_ns, stat.st_ino, content)
+    for base, folders, files in os.walk(folder):
+        for path in (Path(base) / name for name in folders + files):
+            stat = path.lstat()
+            regular = path.is_file() and not path.is_symlink()
+            content = hashlib.sha256(path.read_bytes()).hexdigest() if regular else ""
+            found[str(path)] = (stat.st_mode, stat.st_size, stat.st_mtime_ns, stat.st_ino, content)
     return found
 
 

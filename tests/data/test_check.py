@@ -11,7 +11,7 @@ from hubel.data.check import check_files, write_quarantine
 from hubel.data.dataset import Bad
 from hubel.errors import UserError
 
-DOT = np.full((6, 7, 3), 50)
+DOT = np.random.default_rng(0).integers(0, 256, (6, 7, 3))
 
 
 @pytest.fixture
@@ -79,7 +79,7 @@ def test_channels_and_depth_become_exact(make_folder, tmp_path):
     """One colour image and one of 16 bits among many that a sample would miss."""
     root = make_folder({f"{c}/{i}.png": np.full((2, 2), 9) for c in "ab" for i in range(100)})
     Image.fromarray(np.full((2, 2), 40_000, np.uint16)).save(root / "a/1.png")
-    Image.fromarray(np.full((2, 2, 3), 7, np.uint8)).save(root / "a/3.png")
+    Image.fromarray(np.full((2, 2, 3), 7, np.uint8)).save(root / "a/2.png")
     found = formats.open_path(root)
     assert (found.images.channels, found.images.depth) == (1, 8)
     checked = check_files(found, cache=tmp_path / "cache")

@@ -81,7 +81,7 @@ def test_alpha_is_laid_on_white():
 def test_transparent_colour_of_a_grey_png():
     image = Image.fromarray(GREY)
     value = int(GREY[3, 3])
-    expected = np.where(GREY == value, 255, GREY)
+    expected = np.where(value == GREY, 255, GREY)
     assert np.array_equal(decode(encoded(image, transparency=value))[:, :, 0], expected)
 
 

@@ -86,9 +86,7 @@ def test_names_that_are_not_utf8_or_are_long(make_folder, untouched):
     root = make_folder(two())
     long = "x" * 246 + ".png"
     data = (root / "cat/1.png").read_bytes()
-    strange = os.fsencode(root) + b"/cat/caf\xe9.png"
-    with open(strange, "wb") as file:
-        file.write(data)
+    (root / os.fsdecode(b"cat/caf\xe9.png")).write_bytes(data)
     (root / "dog" / long).write_bytes(data)
     found = formats.open_path(untouched(root))
     names = [found.images.name(i) for i in range(len(found))]
@@ -100,7 +98,7 @@ def test_names_that_are_not_utf8_or_are_long(make_folder, untouched):
 
 def test_a_class_name_that_is_not_utf8(make_folder):
     root = make_folder(two())
-    os.rename(root / "cat", os.fsencode(root) + b"/ch\xe2t")
+    (root / "cat").rename(root / os.fsdecode(b"ch\xe2t"))
     found = formats.open_path(root)
     assert found.classes == ("ch\\xe2t", "dog")
     assert found.images.read(0).shape == (4, 5, 3)
@@ -186,7 +184,7 @@ def test_missing_path_and_unknown_file(tmp_path):
 
 def test_two_formats_that_fit_are_both_named(make_folder):
     root = make_folder(two(("train-images-idx3-ubyte", b"x"), ("train-labels-idx1-ubyte", b"x")))
-    with pytest.raises(UserError, match="'folder'.*'idx'"):
+    with pytest.raises(UserError, match=r"'folder'.*'idx'"):
         formats.open_path(root)
 
 
