@@ -22,7 +22,7 @@ _PLACES = {
     "Task": "hubel.tasks.base",
     "Callback": "hubel.training.callbacks",
 }
-__all__ = ["__version__", *_PLACES]  # noqa: PLE0604
+__all__ = ["__version__", *_PLACES]
 
 
 def __getattr__(name: str) -> Any:

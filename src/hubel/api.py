@@ -15,23 +15,14 @@ import numpy as np
 import torch
 from torch import nn
 
-from hubel import driver, outcome
+from hubel import driver, names, outcome
 from hubel.data.decode import BadImage, decode
 from hubel.driver import Job
 from hubel.errors import UserError
+from hubel.rebuild import Parts, load_parts, load_weights
 from hubel.recipe import Recipe, Setting, flatten, flatten_nested, settings_of, unflatten
-from hubel.session import (
-    Layers,
-    Parts,
-    Session,
-    facts_of,
-    load_dataset,
-    load_parts,
-    load_weights,
-    make_plain_network,
-    settle,
-    split_dataset,
-)
+from hubel.session import Session, load_dataset, make_plain_network, split_dataset
+from hubel.settle import Layers, facts_of, settle
 from hubel.training import distributed
 from hubel.training.callbacks import Callback, Logger
 from hubel.training.progress import Progress
@@ -84,9 +75,9 @@ def train(
     path = RunFolder.create(Path(out), dataset.name, name).path if distributed.is_main() else None
     folder = RunFolder.at(distributed.share(path))
     if session.recipe.folds or session.recipe.restarts > 1 or session.recipe.refit:
-        driver.begin_all(dataset, session, stack, folder, dataset.source, job)
+        driver.begin_all(dataset, session, stack, folder, address(source), job)
     else:
-        driver.begin(session, folder, dataset.source, job)
+        driver.begin(session, folder, address(source), job)
     return Run.open(folder.path, model=job.model, task=job.task)
 
 
@@ -107,9 +98,7 @@ def resume(
     What was given from Python (own data, network, task) must be given again. Raises UserError where the data
     changed, nothing is left to do, or an option can't change in mid-training.
     """
-    job = Job(
-        _progress(progress), None, model, task, None, tuple(callbacks), tuple(loggers)
-    )
+    job = Job(_progress(progress), None, model, task, None, tuple(callbacks), tuple(loggers))
     changes = {key: value for _, flat in stack_layers(None, None, layers, options) for key, value in flat.items()}
     driver.check_changes(changes)
     _start([("resume", changes)])
@@ -120,7 +109,7 @@ def resume(
     if chosen.folds or chosen.restarts > 1 or chosen.refit:
         stack: Layers = [("run", {k: s.value for k, s in folder.settings.items() if s.source != "auto"})]
         session = driver.make_session(dataset, stack, job)
-        driver.begin_all(dataset, session, stack, folder, dataset.source, job)
+        driver.begin_all(dataset, session, stack, folder, folder.manifest["data"]["source"], job)
     else:
         driver.continue_run(folder, dataset, changes, job)
     return Run.open(folder.path, model=model, task=task)
@@ -150,13 +139,11 @@ def _split_options(stack: Layers) -> Any:
 def create_model(
     name: Any, *, classes: int = 10, input: tuple[int, int, int] = (3, 32, 32), **options: Any
 ) -> nn.Module:
-    """A fresh network by name or `file.py:Class`; `input` is (C, H, W). Raises UserError for unknown names and options."""
+    """A fresh network by name or `file.py:Class`; `input` is (C, H, W). UserError for unknown names and options."""
     return make_plain_network(name, options, classes, input)
 
 
-def info(
-    name: Any, *, classes: int = 10, input: tuple[int, int, int] = (3, 32, 32), **options: Any
-) -> dict[str, Any]:
+def info(name: Any, *, classes: int = 10, input: tuple[int, int, int] = (3, 32, 32), **options: Any) -> dict[str, Any]:
     """Parameters, and each layer's name, type, output shape and parameters, for one image of shape `input`."""
     network = create_model(name, classes=classes, input=input, **options).eval()
     layers: list[dict[str, Any]] = []
@@ -215,7 +202,10 @@ class Run(RunFolder):
         return self.parts().network
 
     def evaluate(self, split: str | None = None, data: Any = None) -> dict[str, dict[str, float]]:
-        """Metrics by split: of one split, of all, or of other data with the same classes (all of it as "test", where it has no splits)."""
+        """Metrics by split: of one split, of all, or of other data with the same classes.
+
+        Other data without splits counts as "test".
+        """
         session = self._session(data)
         wanted = list(session.dataset.splits) if split is None else [split]
         if split is not None and split not in session.dataset.splits:
@@ -246,10 +236,8 @@ class Run(RunFolder):
         read. Images of any size are brought to the network's size as in training.
         """
         parts = self.parts()
-        found = outcome.predict_images(
-            parts, self.recipe, [(name, read(image, parts)) for name, image in named(images)]
-        )
-        return found
+        pixels = [(name, read(image, parts)) for name, image in named(images)]
+        return outcome.predict_images(parts, self.recipe, pixels)
 
     def report(self, private: bool = False) -> Path:
         """Write report.html anew from the saved weights and data, and return its path."""
@@ -316,18 +304,21 @@ def _start(stack: Layers) -> None:
     distributed.start(torch.device(chosen))
 
 
+def address(source: Any) -> str:
+    """What finds the data again: a built-in name, a whole path, or a mark for data from Python."""
+    if not isinstance(source, (str, Path)):
+        return "<python>"
+    return str(source) if str(source) in names.DATA else str(Path(source).expanduser().resolve())
+
+
 def _source_of(folder: RunFolder) -> str:
     source = folder.manifest.get("data", {}).get("source")
     if source is None or str(source).startswith("<"):
-        raise UserError(
-            f"{folder.path} was trained on data given from Python; give it again with source=… or data=…."
-        )
+        raise UserError(f"{folder.path} was trained on data given from Python; give it again with source=… or data=….")
     return source
 
 
 def _network_of(path: Path) -> dict[str, Any]:
     """The model and its options, for a warm start that names none."""
     settings = RunFolder.open(path).settings
-    return {
-        k: s.value for k, s in settings.items() if (k == "model" or k.startswith("model.")) and s.value is not None
-    }
+    return {k: s.value for k, s in settings.items() if (k == "model" or k.startswith("model.")) and s.value is not None}

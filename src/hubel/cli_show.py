@@ -95,10 +95,13 @@ def predictions(found: Sequence[Mapping[str, Any]]) -> None:
 
 
 def _words(value: Any) -> str:
+    """As it would be written on the command line."""
     if isinstance(value, Mapping):
         return ", ".join(f"{key}: {_words(item)}" for key, item in value.items())
     if isinstance(value, (list, tuple)):
-        return ", ".join(map(_words, value))
+        return ",".join(map(_words, value))
+    if value is None or isinstance(value, bool):
+        return "–" if value is None else str(value).lower()
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
@@ -112,15 +115,17 @@ def network(found: Mapping[str, Any]) -> None:
 
 
 def settings(found: Mapping[str, Mapping[str, Any]]) -> None:
-    """Option, value and where it came from; the reason below where there is no room beside it."""
+    """A row per option: value, where it came from and why; a recipe's reason, the same for all, once below."""
     table = _table("option", "value", "from", "why")
     single = [key for key in found if "." not in key]
     for key in [*single, *sorted(set(found) - set(single))]:
         row = found[key]
-        value = "–" if row["value"] is None else _words(row["value"])
+        why = "" if row["source"] == "recipe" else row["reason"]
         style = "dim" if row["source"] == "default" else ""
-        table.add_row(_text(key), _text(value), _text(row["source"]), _text(row["reason"]), style=style)
+        table.add_row(_text(key), _text(_words(row["value"])), _text(row["source"]), _text(why), style=style)
     _print(table)
+    for reason in dict.fromkeys(row["reason"] for row in found.values() if row["source"] == "recipe"):
+        _print(f"recipe {reason}")
 
 
 def runs(rows: Sequence[Mapping[str, Any]], root: Path) -> None:

@@ -15,7 +15,9 @@ import torch
 from hubel import outcome, recipe, several
 from hubel.data.dataset import Dataset
 from hubel.errors import UserError
-from hubel.session import Layers, Session, load_parts, new_session, save_parts, warm_start
+from hubel.rebuild import load_parts, save_parts, warm_start
+from hubel.session import Session, new_session
+from hubel.settle import Layers
 from hubel.tasks.base import Task
 from hubel.training import checkpoint, distributed, plan
 from hubel.training.callbacks import Callback, Logger, LogTo, TensorBoard
@@ -142,9 +144,9 @@ def estimate(session: Session, loop: Loop) -> plan.Plan:
     train = session.dataset.splits["train"]
     index = train[: max(min(loop.batch_size, len(train)), 1)]
     batch = next(iter(loop.data.plain.batches(index, 0, len(index))))
-    judged = sum(len(v) for name, v in session.dataset.splits.items()) + len(
-        session.dataset.splits.get("dev", ())
-    ) * (session.recipe.epochs or 1)
+    judged = sum(len(v) for name, v in session.dataset.splits.items()) + len(session.dataset.splits.get("dev", ())) * (
+        session.recipe.epochs or 1
+    )
     return plan.estimate(
         session.network,
         session.task,

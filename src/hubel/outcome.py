@@ -10,8 +10,9 @@ import numpy as np
 import torch
 
 from hubel.metrics.interval import wilson
+from hubel.rebuild import load_weights
 from hubel.report import page, values
-from hubel.session import Session, load_weights
+from hubel.session import Session
 from hubel.training import distributed
 from hubel.training.evaluate import Evaluation, evaluate, evaluating, predict
 from hubel.training.run import RunFolder
@@ -27,9 +28,7 @@ def judge(session: Session, splits: Sequence[str], autocast: Any, loader: Any) -
     found = {}
     size = max(session.recipe.batch_size or 128, 256)
     for name in splits:
-        batches = loader.batches(
-            session.dataset.splits[name], 0, size, shard=(distributed.rank(), distributed.world())
-        )
+        batches = loader.batches(session.dataset.splits[name], 0, size, shard=(distributed.rank(), distributed.world()))
         found[name] = evaluate(
             session.network,
             session.task,

@@ -8,6 +8,7 @@ as `train(source, optimizer={"lr": 0.1})`. This module imports no torch.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from types import NoneType, UnionType
@@ -89,6 +90,7 @@ class AugmentOptions:
     shift: int | None = option(None, "pixels of random shift, each direction")
     border: str | None = option(None, "what a shift brings in", ("zero", "mirror", "edge"))
     flip: str | None = option(None, "horizontal flips", ("none", "random", "alternating"))
+    crop: float | None = option(None, "smallest share of the area that a random crop keeps; 0 crops nothing")
     cutout: int | None = option(None, "side of the square that is blanked, in pixels; 0 for none")
 
 
@@ -181,7 +183,7 @@ def flatten(recipe: Recipe) -> dict[str, Any]:
 
 
 def flatten_nested(options: Mapping[str, Any]) -> dict[str, Any]:
-    """{"optimizer": {"lr": 0.1}} and {"optimizer.lr": 0.1} alike, and "adam" for {"name": "adam"}; names are checked."""
+    """{"optimizer": {"lr": 0.1}} and {"optimizer.lr": 0.1} alike, "adam" for {"name": "adam"}; names are checked."""
     flat: dict[str, Any] = {}
     for key, value in options.items():
         group = key.partition(".")[0]
@@ -217,6 +219,7 @@ def _group_class(group: str) -> type:
     return get_type_hints(Recipe)[group]
 
 
+@functools.cache
 def fields_by_key() -> dict[str, tuple[dataclasses.Field, Any]]:
     """Every fixed option by its dotted name, with its dataclass field and its type."""
     found: dict[str, tuple[dataclasses.Field, Any]] = {}
@@ -280,7 +283,8 @@ AT_LEAST = {"epochs": 1, "batch_size": 0, "micro_batch": 1, "size": 1, "restarts
             "save_every": 1, "regularize.patience": 1, "augment.shift": 0, "augment.cutout": 0, "seed": 0,
             "split.seed": 0}  # fmt: skip
 SHARES = {"split.dev", "split.test", "split.train_dev", "split.move_dev", "optimizer.momentum", "optimizer.beta1",
-          "optimizer.beta2", "optimizer.alpha", "regularize.ema", "schedule.peak", "schedule.final"}  # fmt: skip
+          "optimizer.beta2", "optimizer.alpha", "regularize.ema", "schedule.peak", "schedule.final",
+          "augment.crop"}  # fmt: skip
 POSITIVE = {"optimizer.lr", "optimizer.eps", "regularize.clip_norm", "regularize.clip_value", "regularize.max_norm",
             "schedule.every", "schedule.gamma"}  # fmt: skip
 NOT_NEGATIVE = {"optimizer.weight_decay", "optimizer.l1", "optimizer.l2", "schedule.warmup"}

@@ -6,10 +6,9 @@ part, the fitted task) is read from the run's `network.json`.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,13 +26,10 @@ from hubel.data.preprocess import Preprocess
 from hubel.errors import UserError, did_you_mean
 from hubel.nn.init import initialise
 from hubel.recipe import Recipe, Setting
+from hubel.settle import Layers, facts_of, settle
 from hubel.tasks.base import Task
-from hubel.training import auto, checkpoint, distributed
-from hubel.training.atomic import write_atomically
-from hubel.training.ema import EMA
+from hubel.training import distributed
 from hubel.training.loop import Data
-
-Layers = list[tuple[str, Mapping[str, Any]]]
 
 
 @dataclass(frozen=True)
@@ -131,80 +127,6 @@ def split_dataset(dataset: Dataset, options: recipe.SplitOptions) -> Dataset:
     return split.split(dataset, options)
 
 
-def facts_of(dataset: Dataset) -> auto.Facts:
-    sizes = dataset.images.sizes(200)
-    height, width = (int(v) for v in np.median(sizes, axis=0))
-    channels = dataset.images.channels
-    mirror = dataset.traits.get("mirror")
-    reason = "the dataset says so" if mirror is not None else ""
-    if mirror is None:
-        mirror = channels == 3
-        reason = "colour photos keep their label when mirrored" if mirror else "grey images may be text or symbols"
-    return auto.Facts(
-        n_train=len(dataset.splits.get("train", ())) or len(dataset.images),
-        has_dev=len(dataset.splits.get("dev", ())) > 0,
-        height=height,
-        width=width,
-        channels=channels,
-        same_size=bool((sizes == sizes[0]).all()) if len(sizes) else True,
-        columns=tuple(dataset.annotations),
-        classes=len(dataset.classes),
-        mirror=bool(mirror),
-        mirror_reason=reason,
-    )
-
-
-def settle(layers: Layers, facts: auto.Facts, recipe_name: str | None, dataset: str) -> dict[str, Setting]:
-    """Defaults, then the measured recipe that fits, then what the user set; the rest by the rules of `auto`."""
-    asked = recipe.settings_of(layers)
-    name, reason = choose_recipe(recipe_name, facts, dataset, asked)
-    settings = recipe.settings_of([("default", recipe.flatten(Recipe()))])
-    if name is not None:
-        options = names.resolve(names.RECIPES, name).OPTIONS
-        measured = recipe.settings_of([("recipe", _that_fit(options, asked))])
-        settings |= {key: replace(setting, reason=f"{name}: {reason}") for key, setting in measured.items()}
-    settings |= {key: setting for key, setting in asked.items() if setting.value is not None or key not in settings}
-    settings = auto.resolve(settings, facts)
-    recipe.reject_what_does_not_apply(settings)
-    return settings
-
-
-def choose_recipe(
-    name: str | None, facts: auto.Facts, dataset: str, asked: Mapping[str, Setting]
-) -> tuple[str | None, str]:
-    """The recipe that was measured on such data, unless another network or task is asked for."""
-    if name is not None:
-        return name, "asked for"
-    found, reason = _recipe_for(facts, dataset)
-    if found is None:
-        return None, ""
-    options = names.resolve(names.RECIPES, found).OPTIONS
-    for key in ("model", "task"):
-        if key in asked and asked[key].value not in (None, options.get(key)):
-            return None, ""
-    return found, reason
-
-
-def _recipe_for(facts: auto.Facts, dataset: str) -> tuple[str | None, str]:
-    if dataset in names.RECIPES:
-        return dataset, "measured on this dataset"
-    if "label" in facts.columns and facts.same_size and max(facts.height, facts.width) <= 64:
-        if facts.channels == 3:
-            return "small-photos", "colour images of one size up to 64 pixels"
-        return "fashion-mnist", "grey images of one size up to 64 pixels"
-    return None, ""
-
-
-def _that_fit(options: Mapping[str, Any], asked: Mapping[str, Setting]) -> dict[str, Any]:
-    """Without a group's numbers where the user chose another optimiser or schedule than the recipe's."""
-    fitting = dict(options)
-    for group in ("optimizer", "schedule"):
-        key = f"{group}.name"
-        if key in asked and asked[key].value not in (None, options.get(key)):
-            fitting = {k: v for k, v in fitting.items() if not k.startswith(f"{group}.")}
-    return fitting
-
-
 def make_task(settings: Mapping[str, Setting], dataset: Dataset) -> Task:
     """The task by name, with the user's options, fitted on the training part."""
     found = names.resolve(names.TASKS, settings["task"].value)
@@ -214,9 +136,7 @@ def make_task(settings: Mapping[str, Setting], dataset: Dataset) -> Task:
     if "balance" in names.parameters(found):
         options["balance"] = settings["balance"].value == "loss"
     elif settings["balance"].value == "loss":
-        raise UserError(
-            f"--balance loss does not apply to the task '{settings['task'].value}', which has no classes."
-        )
+        raise UserError(f"--balance loss does not apply to the task '{settings['task'].value}', which has no classes.")
     task = found(**options)
     task.accepts(dataset)
     return task.fitted(dataset, dataset.splits["train"])
@@ -278,6 +198,7 @@ def make_augment(chosen: Recipe, preprocess: Preprocess) -> Any:
         shift=options.shift or 0,
         flip=options.flip or "none",
         cutout=options.cutout or 0,
+        crop=(options.crop, 1.0) if options.crop else None,
         border=options.border or "mirror",
     )
 
@@ -344,94 +265,5 @@ def place(network: nn.Module, chosen: Recipe) -> tuple[nn.Module, torch.device]:
             f"The device '{device}' can't be used: {str(fault).splitlines()[0]}. Try --device cpu."
         ) from fault
     if any(p.dim() == 4 for p in network.parameters()):
-        network = network.to(memory_format=torch.channels_last)
+        network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return network, device
-
-
-def save_parts(session: Session, path: Path) -> None:
-    """network.json: what a later command needs to rebuild network, task and preprocessing without the data."""
-    parts = {
-        "schema": 1,
-        "model": session.recipe.model,
-        "model_options": dict(session.recipe.model_options),
-        "task": session.task.settings(),
-        "preprocess": session.preprocess.settings(),
-        "classes": list(session.dataset.classes),
-        "splits": {name: len(index) for name, index in session.dataset.splits.items()},
-    }
-    write_atomically(path, json.dumps(parts, indent=1).encode())
-
-
-@dataclass(frozen=True)
-class Parts:
-    """A trained network with its task and preprocessing, rebuilt from a run folder."""
-
-    network: nn.Module
-    task: Task
-    preprocess: Preprocess
-    device: torch.device
-    classes: tuple[str, ...]
-    precision: str
-
-    def autocast(self) -> AbstractContextManager:
-        return number_format(self.device, self.precision)
-
-
-def load_parts(folder: Path, chosen: Recipe, *, model: Any = None, task: Task | None = None) -> Parts:
-    """The parts as saved by `save_parts`, without the weights. Own objects must be given again."""
-    try:
-        saved = json.loads((folder / "network.json").read_text())
-        preprocess = Preprocess.from_settings(saved["preprocess"])
-    except (OSError, ValueError, KeyError) as fault:
-        raise UserError(
-            f"{folder} is not a whole run: network.json is missing or damaged ({fault}). It was stopped before the "
-            "first step; train again."
-        ) from fault
-    if task is None:
-        settings = dict(saved["task"])
-        task = names.resolve(names.TASKS, settings.pop("name"))(**{k: tuples(v) for k, v in settings.items()})
-    if model is None and saved["model"] not in names.MODELS and ".py:" not in saved["model"]:
-        raise UserError(
-            f"This run trained an own network, '{saved['model']}', that was given from Python. Give it again: "
-            "Run.open(path, model=...)."
-        )
-    shape = (preprocess.channels, *preprocess.size)
-    network = make_network(model if model is not None else saved["model"], saved["model_options"], task, shape)
-    network, device = place(network, chosen)
-    return Parts(network, task, preprocess, device, tuple(saved["classes"]), chosen.precision or "fp32")
-
-
-def tuples(value: Any) -> Any:
-    """JSON has lists only; options are tuples."""
-    return tuple(tuples(item) for item in value) if isinstance(value, list) else value
-
-
-def load_weights(network: nn.Module, folder: Path, keep: str) -> int:
-    """The weights that the run keeps ("best", or the last running average); returns their epoch."""
-    if keep == "best" and any((folder / "checkpoints" / "best").glob("*.json")):
-        state = checkpoint.load(folder / "checkpoints" / "best")
-        network.load_state_dict(state["network"])
-        return int(state["epoch"])
-    state = checkpoint.load(folder / "checkpoints" / "last")
-    network.load_state_dict(state["network"])
-    if state["ema"] is not None:
-        average = EMA(network)
-        average.load_state_dict(state["ema"])
-        average.copy_to(network)
-    return int(state["position"]["epoch"])
-
-
-def warm_start(network: nn.Module, weights: Mapping[str, torch.Tensor], source: str) -> str:
-    """Copy every tensor whose name and shape agree; the others (a head for other classes) stay fresh.
-
-    Returns a sentence that says what was taken. Raises UserError where nothing fits.
-    """
-    own = network.state_dict()
-    fitting = {k: v for k, v in weights.items() if k in own and own[k].shape == v.shape}
-    if not any(k.endswith("weight") for k in fitting):
-        raise UserError(f"No layer of {source} fits this network. Use the same --model for a warm start.")
-    network.load_state_dict(fitting, strict=False)
-    fresh = [name for name in own if name not in fitting]
-    return f"{len(fitting)} of {len(own)} tensors come from {source}" + (
-        f"; fresh: {', '.join(fresh)}" if fresh else ""
-    )

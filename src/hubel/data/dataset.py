@@ -93,6 +93,26 @@ class Dataset:
         arrays = {name: np.asarray(index, dtype=np.int64) for name, index in splits.items()}
         return replace(self, splits=arrays, notes=(*self.notes, *notes))
 
+    def with_classes(self, classes: tuple[str, ...]) -> Self:
+        """Labels renumbered as a network knows them, by name. UserError for classes that it doesn't know."""
+        unknown = [name for name in self.classes if name not in classes]
+        if unknown:
+            raise UserError(
+                f"{self.name} has classes that the network doesn't know: {', '.join(unknown[:5])}. It knows "
+                f"{', '.join(classes[:10])}{' …' if len(classes) > 10 else ''}."
+            )
+        if self.classes == classes:
+            return self
+        number = np.array([classes.index(name) for name in self.classes], dtype=np.int64)
+        columns = dict(self.annotations)
+        if "label" in columns:
+            columns["label"] = number[columns["label"]]
+        if "labels" in columns:
+            wide = np.zeros((len(self), len(classes)), columns["labels"].dtype)
+            wide[:, number] = columns["labels"]
+            columns["labels"] = wide
+        return replace(self, annotations=columns, classes=classes)
+
     def without(self, positions: np.ndarray, bad: tuple[Bad, ...]) -> Self:
         """The same dataset with the images at `positions` left out: weight 0, in no split, in quarantine."""
         weights = self.weights.copy()

@@ -11,7 +11,6 @@ from __future__ import annotations
 import itertools
 import math
 from dataclasses import replace
-from typing import Protocol
 
 import numpy as np
 
@@ -19,22 +18,11 @@ from hubel.data.cut import Cut, bootstrap, fold_numbers
 from hubel.data.dataset import Dataset
 from hubel.data.images import ConcatImages
 from hubel.errors import UserError
+from hubel.recipe import SplitOptions
 
 __all__ = ["bootstrap", "dev_share", "folds", "sizes", "split", "train_here_judge_there"]
 
 KNOTS = ((1e4, 0.2), (1e6, 0.01), (1e7, 0.0025))  # images, share of each of dev and test
-
-
-class Options(Protocol):
-    """recipe.SplitOptions, as far as it is read here."""
-
-    seed: int
-    dev: float | None
-    test: float | None
-    train_dev: float | None
-    stratify: bool
-    move_dev: float | None
-    bootstrap: bool
 
 
 def sizes(n: int) -> tuple[float, float, float]:
@@ -48,7 +36,7 @@ def dev_share(n: int) -> float:
     return min(0.1, max(5000 / max(n, 1), sizes(n)[1]))
 
 
-def split(dataset: Dataset, options: Options, groups: np.ndarray | None = None) -> Dataset:
+def split(dataset: Dataset, options: SplitOptions, groups: np.ndarray | None = None) -> Dataset:
     """The dataset with its parts. `groups` (N,) keep images of one patient or video together (default: "group").
 
     Raises UserError where an option does not apply to the given parts, or a class has no training image.
@@ -121,7 +109,7 @@ def train_here_judge_there(here: Dataset, there: Dataset, seed: int = 0) -> Data
 # Carving -------------------------------------------------------------------------------------------------------
 
 
-def _check(dataset: Dataset, options: Options) -> None:
+def _check(dataset: Dataset, options: SplitOptions) -> None:
     for one, other in itertools.combinations(dataset.splits, 2):
         shared = np.intersect1d(dataset.splits[one], dataset.splits[other])
         if len(shared):
@@ -142,7 +130,7 @@ def _check(dataset: Dataset, options: Options) -> None:
         raise UserError("--split.bootstrap makes its own dev part, the images left out; leave --split.dev away.")
 
 
-def _carve(parts: dict[str, np.ndarray], given: set[str], options: Options, cut: Cut) -> list[str]:
+def _carve(parts: dict[str, np.ndarray], given: set[str], options: SplitOptions, cut: Cut) -> list[str]:
     """Take what is missing out of train."""
     n, notes = len(parts["train"]), []
     shares = {"test": 0.0, "dev": 0.0}
@@ -161,7 +149,7 @@ def _carve(parts: dict[str, np.ndarray], given: set[str], options: Options, cut:
     return notes
 
 
-def _rearrange(parts: dict[str, np.ndarray], options: Options, cut: Cut) -> list[str]:
+def _rearrange(parts: dict[str, np.ndarray], options: SplitOptions, cut: Cut) -> list[str]:
     notes = []
     if options.bootstrap:
         pool = np.concatenate([parts["train"], parts.get("dev", np.empty(0, np.int64))])

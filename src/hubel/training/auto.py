@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from hubel.data.augment import policy
 from hubel.errors import UserError
 from hubel.recipe import Setting
 
@@ -161,7 +162,15 @@ def _optimizer(facts: Facts, get: Callable[[str], Any]) -> tuple[str, str]:
     return "adamw", "it needs the least tuning"
 
 
-LEARNING_RATES = {"sgd": 0.1, "momentum": 0.05, "nesterov": 0.05, "rmsprop": 1e-3, "adam": 1e-3, "adamw": 2e-3, "muon": 2e-3}
+LEARNING_RATES = {
+    "sgd": 0.1,
+    "momentum": 0.05,
+    "nesterov": 0.05,
+    "rmsprop": 1e-3,
+    "adam": 1e-3,
+    "adamw": 2e-3,
+    "muon": 2e-3,
+}
 
 
 def _lr(facts: Facts, get: Callable[[str], Any]) -> tuple[float, str]:
@@ -177,17 +186,27 @@ def _schedule(facts: Facts, get: Callable[[str], Any]) -> tuple[str, str]:
     return "onecycle", "warm-up and decay in one, for a fixed number of epochs"
 
 
-def _flip(facts: Facts, get: Callable[[str], Any]) -> tuple[str, str]:
-    if get("augment.policy") == "none":
-        return "none", "the policy is none"
-    return ("random" if facts.mirror else "none"), facts.mirror_reason
+def _augment(option: str) -> Rule:
+    """What the policy says of one option; see data/augment.py."""
+
+    def rule(facts: Facts, get: Callable[[str], Any]) -> tuple[Any, str]:
+        side = get("size")
+        size = (side, side) if side else (facts.height, facts.width)
+        chosen, reason = policy(get("augment.policy"), {"mirror": facts.mirror}, size, facts.channels)
+        found = getattr(chosen, option)
+        if option == "flip":
+            return found, facts.mirror_reason if get("augment.policy") != "none" else reason
+        if option == "crop":
+            return (found[0] if found else 0.0), reason
+        return found, reason
+
+    return rule
 
 
-def _shift(facts: Facts, get: Callable[[str], Any]) -> tuple[int, str]:
-    if get("augment.policy") == "none" or get("model") == "perceptron":
-        return 0, "no augmentation"
-    side = get("size") or min(facts.height, facts.width)
-    return side // 8, "an eighth of the side"
+def _policy(facts: Facts, get: Callable[[str], Any]) -> tuple[str, str]:
+    if get("model") == "perceptron":
+        return "none", "the perceptron rule is about the examples themselves"
+    return "light", "shifts or crops, and flips where they keep the label"
 
 
 def _views(facts: Facts, get: Callable[[str], Any]) -> tuple[str, str]:
@@ -215,11 +234,12 @@ RULES: dict[str, Rule] = {
     "optimizer.name": _optimizer,
     "optimizer.lr": _lr,
     "schedule.name": _schedule,
-    "augment.policy": lambda facts, get: ("light", "shifts, and flips where they keep the label"),
-    "augment.flip": _flip,
-    "augment.shift": _shift,
-    "augment.cutout": lambda facts, get: (0, "off unless asked for"),
-    "augment.border": lambda facts, get: ("mirror", "keeps the statistics of the image"),
+    "augment.policy": _policy,
+    "augment.flip": _augment("flip"),
+    "augment.shift": _augment("shift"),
+    "augment.crop": _augment("crop"),
+    "augment.cutout": _augment("cutout"),
+    "augment.border": _augment("border"),
     "views": _views,
     "keep": _keep,
 }

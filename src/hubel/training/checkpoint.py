@@ -129,5 +129,5 @@ def _unpack(tree: Any, tensors: Mapping[str, Tensor]) -> Any:
         return float(tree["$float"])
     if "$dict" in tree:
         return {key: _unpack(item, tensors) for key, item in tree["$dict"]}
-    items = [_unpack(item, tensors) for item in tree.get("$tuple", tree.get("$list", ()))]
+    items = [_unpack(item, tensors) for item in tree["$tuple" if "$tuple" in tree else "$list"]]
     return tuple(items) if "$tuple" in tree else items

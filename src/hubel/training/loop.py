@@ -7,7 +7,7 @@ the next step depends on is in `state()`, so that a resumed training is bit for 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,18 +20,16 @@ from torch import Tensor, nn
 from hubel.data.dataset import Dataset
 from hubel.data.loader import Loader
 from hubel.data.order import epoch_order
-from hubel.errors import UserError
 from hubel.recipe import Recipe
-from hubel.tasks.base import Player, Task
-from hubel.training import checkpoint, constraints, distributed
+from hubel.tasks.base import Task
+from hubel.training import checkpoint, distributed
 from hubel.training.callbacks import Callback
+from hubel.training.descent import Descent
 from hubel.training.ema import EMA
 from hubel.training.evaluate import evaluate
-from hubel.training.monitor import NotFiniteError, first_not_finite, is_finite
-from hubel.training.optim import create_optimizer
+from hubel.training.monitor import NotFiniteError, is_finite
 from hubel.training.random_state import interrupts, random_state, set_random_state
 from hubel.training.schedule import create_schedule
-from hubel.training.step import Trainee, gradients
 from hubel.types import Batch
 
 SAVE_SECONDS = 300  # a checkpoint at least so often, whatever the length of an epoch
@@ -47,15 +45,6 @@ class Data:
     plain: Loader  # not augmented: evaluation
     splits: Mapping[str, np.ndarray]  # positions; "train" is learnt from, "dev" decides
     draw_weights: np.ndarray | None = None  # (n_train,) how often each is drawn, for --balance sampler
-
-
-@dataclass
-class Mover:
-    """One optimiser, and the loss that it descends."""
-
-    trainee: nn.Module  # maybe wrapped for several processes
-    plain: Trainee
-    optimizer: Any
 
 
 class Loop:
@@ -75,17 +64,18 @@ class Loop:
         self.network, self.task, self.data, self.recipe, self.folder = network, task, data, recipe, folder
         self.device, self.callbacks = device, list(callbacks)
         self.batch_size = recipe.batch_size or len(data.splits["train"])
-        self.steps_per_epoch = data.train.count(len(data.splits["train"]), self.batch_size)
+        n, least = len(data.splits["train"]), 2 * distributed.world()
+        # one image alone has no batch statistics, so a last batch that leaves a process with one is left out
+        self.drop_last = n > self.batch_size >= least and 0 < n % self.batch_size < least
+        self.steps_per_epoch = data.train.count(n, self.batch_size, self.drop_last)
         self.schedule = create_schedule(
             recipe.schedule, (recipe.epochs or 1) * self.steps_per_epoch, self.steps_per_epoch
         )
-        self.movers = self._make_movers()
+        self.descent = Descent(network, task, recipe, device, self.note)
         self.ema = EMA(network, recipe.regularize.ema) if recipe.regularize.ema else None
         self.stop = False
-        self.watchful = device.type == "cpu"  # a look before each step makes a GPU wait
         self.interrupted: list[int] = []
         self.epoch = self.batch = self.step = 0
-        self.micro_batch, self.precision, self.lr_scale = recipe.micro_batch, recipe.precision, 1.0
         self.best: float | None = None
         self.best_epoch = self.bad_epochs = 0
         self.history: list[dict[str, Any]] = []
@@ -113,7 +103,9 @@ class Loop:
         self.network.train()
         order = self._order(self.epoch)
         shard = (distributed.rank(), distributed.world())
-        batches = self.data.train.batches(order, self.epoch, self.batch_size, start=self.batch, shard=shard)
+        batches = self.data.train.batches(
+            order, self.epoch, self.batch_size, start=self.batch, shard=shard, drop_last=self.drop_last
+        )
         for batch in batches:
             losses = self._step(batch)
             self.batch += 1
@@ -143,79 +135,14 @@ class Loop:
     # One step ---------------------------------------------------------------------------------------------
 
     def _step(self, batch: Batch) -> dict[str, Tensor]:
-        losses: dict[str, Tensor] = {}
-        factor = self.schedule(self.step) * self.lr_scale
-        for mover in self.movers:
-            for group in mover.optimizer.param_groups:
-                group["lr"] = group["initial_lr"] * factor
-            losses |= self._descend(mover, batch)
+        losses = self.descent.step(batch, self.schedule(self.step), self.step)
         if self.ema is not None:
             self.ema.update(self.network)
         self._measure(batch, losses)
         return losses
 
-    def _descend(self, mover: Mover, batch: Batch) -> dict[str, Tensor]:
-        losses = self._gradients(mover, batch)
-        if self.watchful and not all(bool(torch.isfinite(loss)) for loss in losses.values()):
-            raise NotFiniteError(first_not_finite(mover.plain, batch, self.autocast), self.step)
-        limits = self.recipe.regularize
-        parameters = [p for p in mover.plain.parameters() if p.grad is not None]
-        if limits.clip_value is not None:
-            constraints.clip_value(parameters, limits.clip_value)
-        if limits.clip_norm is not None:
-            constraints.clip_norm(parameters, limits.clip_norm)
-        mover.optimizer.step()
-        if self.recipe.optimizer.l1:
-            constraints.soft_threshold(mover.optimizer.param_groups, self.recipe.optimizer.l1)
-        if limits.max_norm is not None:
-            constraints.max_norm(mover.plain.network, limits.max_norm)
-        return losses
-
-    def _gradients(self, mover: Mover, batch: Batch) -> dict[str, Tensor]:
-        """The gradient; where memory runs out, the same step again in halves, and so from then on."""
-        while True:
-            for other in self.movers:
-                other.optimizer.zero_grad(set_to_none=True)
-            try:
-                self._outputs = None
-                return gradients(mover.trainee, batch, micro_batch=self.micro_batch, autocast=self.autocast)
-            except RuntimeError as fault:
-                size = min(self.micro_batch or len(batch), len(batch))
-                if not _out_of_memory(fault) or size == 1 or distributed.world() > 1:
-                    raise
-                self.micro_batch = (size + 1) // 2
-                self._note(
-                    f"Out of memory with {size} images a pass: from here on {self.micro_batch}, added up. The step "
-                    "is the same; batch norm sees the smaller passes."
-                )
-            if self.device.type == "cuda":
-                torch.cuda.empty_cache()
-
     def autocast(self) -> AbstractContextManager:
-        if self.precision == "bf16":
-            return torch.autocast(self.device.type, torch.bfloat16)
-        return nullcontext()
-
-    def _make_movers(self) -> list[Mover]:
-        players = self.task.players() or (Player("all", lambda network: network.parameters(), self.task.loss),)
-        movers = []
-        for player in players:
-            plain = Trainee(self.network, self.task, player.loss)
-            optimizer = create_optimizer(
-                self.network, self.recipe.optimizer, only=set(map(id, player.parameters(self.network)))
-            )
-            wrapped = distributed.wrap(plain, self.device) if len(players) == 1 else plain
-            movers.append(Mover(wrapped, plain, optimizer))
-        self._outputs: Any = None
-        self._capture = len(players) == 1
-        if self._capture:
-            self.network.register_forward_hook(self._keep_outputs)
-        return movers
-
-    def _keep_outputs(self, module: nn.Module, inputs: Any, outputs: Any) -> None:
-        """The outputs of the pass that gave the loss also give the training metric, at no second pass."""
-        if module.training:
-            self._outputs = outputs
+        return self.descent.autocast()
 
     # Measuring --------------------------------------------------------------------------------------------
 
@@ -232,10 +159,10 @@ class Loop:
         for name, loss in losses.items():
             self._sums[name] = self._sums.get(name, torch.zeros((), device=loss.device)) + loss.detach().float()
         self._images += len(batch) * distributed.world()
-        whole = self.micro_batch is None or self.micro_batch >= len(batch)
-        if self._outputs is not None and whole and torch.is_tensor(self._outputs):
+        outputs = self.descent.outputs(len(batch))
+        if outputs is not None:
             with torch.no_grad():
-                found = self.task.predict(self.network, batch, self._outputs.detach())
+                found = self.task.predict(self.network, batch, outputs)
                 self._train_metric.update(found, batch.targets, batch.weights)
             self._measured += 1
 
@@ -279,7 +206,7 @@ class Loop:
         return len(self.data.splits.get("dev", ())) > 0
 
     def _rate(self) -> float:
-        return float(self.movers[0].optimizer.param_groups[0]["lr"])
+        return self.descent.rate()
 
     def score(self, split: str) -> dict[str, float]:
         """Metrics of the weights as they would be kept now (the running average where there is one)."""
@@ -288,8 +215,8 @@ class Loop:
                 self.network, self.task, self.batches_of(split), views="single", autocast=self.autocast
             ).metrics
 
-    def batches_of(self, split: str) -> Iterable[Batch]:
-        size = max(self.batch_size, min(4 * self.batch_size, 512)) if self.micro_batch is None else self.micro_batch
+    def batches_of(self, split: str) -> Iterator[Batch]:
+        size = self.descent.micro_batch or max(self.batch_size, min(4 * self.batch_size, 512))
         shard = (distributed.rank(), distributed.world())
         return self.data.plain.batches(self.data.splits[split], 0, size, shard=shard)
 
@@ -309,7 +236,7 @@ class Loop:
         self.bad_epochs += 1
         patience = self.recipe.regularize.patience
         if patience is not None and self.bad_epochs >= patience:
-            self._note(
+            self.note(
                 f"Stopped after epoch {self.epoch}: dev {objective.metric} has not improved for {patience} epochs; "
                 f"the best weights are those of epoch {self.best_epoch}."
             )
@@ -321,10 +248,9 @@ class Loop:
         """Everything that the next step depends on."""
         return {
             "network": dict(self.network.state_dict()),
-            "optimizers": [mover.optimizer.state_dict() for mover in self.movers],
+            **self.descent.state(),
             "ema": self.ema.state_dict() if self.ema is not None else None,
             "position": {"epoch": self.epoch, "batch": self.batch, "step": self.step},
-            "rescue": {"micro_batch": self.micro_batch, "precision": self.precision, "lr_scale": self.lr_scale},
             "best": {"score": self.best, "epoch": self.best_epoch, "bad_epochs": self.bad_epochs},
             "epoch": {"sums": self._sums, "images": self._images, "measured": self._measured},
             "metric": self._train_metric.state(),
@@ -335,15 +261,11 @@ class Loop:
 
     def restore(self, state: Mapping[str, Any]) -> None:
         self.network.load_state_dict(state["network"])
-        for mover, saved in zip(self.movers, state["optimizers"], strict=True):
-            mover.optimizer.load_state_dict(saved)
+        self.descent.restore(state)
         if self.ema is not None and state["ema"] is not None:
             self.ema.load_state_dict(state["ema"])
         self._begin_epoch()
         self.epoch, self.batch, self.step = (state["position"][k] for k in ("epoch", "batch", "step"))
-        self.micro_batch, self.precision, self.lr_scale = (
-            state["rescue"][k] for k in ("micro_batch", "precision", "lr_scale")
-        )
         self.best, self.best_epoch, self.bad_epochs = (state["best"][k] for k in ("score", "epoch", "bad_epochs"))
         self._sums = {name: loss.to(self.device) for name, loss in state["epoch"]["sums"].items()}
         self._images, self._measured = state["epoch"]["images"], state["epoch"]["measured"]
@@ -377,26 +299,15 @@ class Loop:
 
         Where losses were not looked at before each step, the same way again with open eyes comes first.
         """
-        if not self.watchful:
-            self.watchful = True
-            self.restore(checkpoint.load(self.folder / "checkpoints" / "last"))
-            return
-        if self.precision != "fp32":
-            change, precision, scale = "in fp32", "fp32", self.lr_scale
-        elif self.lr_scale == 1.0:
-            change, precision, scale = "at a tenth of the learning rate", "fp32", 0.1
-        else:
-            raise UserError(
-                f"The training diverged: {fault}. Going back to the last good checkpoint, in fp32 and at a tenth of "
-                f"the learning rate, did not help. Lower --optimizer.lr (it was {self.recipe.optimizer.lr:g}), set "
-                "--regularize.clip_norm 1, or look at the images and targets of the batch."
-            )
+        change = self.descent.more_careful(fault)
+        careful = self.descent.rescue()
         self.restore(checkpoint.load(self.folder / "checkpoints" / "last"))
-        self.precision, self.lr_scale = precision, scale
-        self._note(f"Not finite: {fault}. Back to step {self.step}, on {change}.")
-        self.save()
+        self.descent.set_rescue(careful)
+        if change:
+            self.note(f"Not finite: {fault}. Back to step {self.step}, on {change}.")
+            self.save()
 
-    def _note(self, text: str) -> None:
+    def note(self, text: str) -> None:
         self.notes.append(text)
         for callback in self.callbacks:
             if hasattr(callback, "say"):
@@ -405,8 +316,3 @@ class Loop:
     def _tell(self, event: str) -> None:
         for callback in self.callbacks:
             getattr(callback, event)(self)
-
-
-def _out_of_memory(fault: RuntimeError) -> bool:
-    text = str(fault).lower()
-    return isinstance(fault, torch.OutOfMemoryError) or "out of memory" in text or "can't allocate memory" in text

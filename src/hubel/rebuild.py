@@ -1,0 +1,112 @@
+"""A run's network, task and preprocessing: saved in its folder, rebuilt without the data; weights for a warm start."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from hubel import names
+from hubel.data.preprocess import Preprocess
+from hubel.errors import UserError
+from hubel.recipe import Recipe
+from hubel.session import Session, make_network, number_format, place
+from hubel.tasks.base import Task
+from hubel.training import checkpoint
+from hubel.training.atomic import write_atomically
+from hubel.training.ema import EMA
+
+
+def save_parts(session: Session, path: Path) -> None:
+    """network.json: what a later command needs to rebuild network, task and preprocessing without the data."""
+    parts = {
+        "schema": 1,
+        "model": session.recipe.model,
+        "model_options": dict(session.recipe.model_options),
+        "task": session.task.settings(),
+        "preprocess": session.preprocess.settings(),
+        "classes": list(session.dataset.classes),
+        "splits": {name: len(index) for name, index in session.dataset.splits.items()},
+    }
+    write_atomically(path, json.dumps(parts, indent=1).encode())
+
+
+@dataclass(frozen=True)
+class Parts:
+    """A trained network with its task and preprocessing, rebuilt from a run folder."""
+
+    network: nn.Module
+    task: Task
+    preprocess: Preprocess
+    device: torch.device
+    classes: tuple[str, ...]
+    precision: str
+
+    def autocast(self) -> AbstractContextManager:
+        return number_format(self.device, self.precision)
+
+
+def load_parts(folder: Path, chosen: Recipe, *, model: Any = None, task: Task | None = None) -> Parts:
+    """The parts as saved by `save_parts`, without the weights. Own objects must be given again."""
+    try:
+        saved = json.loads((folder / "network.json").read_text())
+        preprocess = Preprocess.from_settings(saved["preprocess"])
+    except (OSError, ValueError, KeyError) as fault:
+        raise UserError(
+            f"{folder} is not a whole run: network.json is missing or damaged ({fault}). It was stopped before the "
+            "first step; train again."
+        ) from fault
+    if task is None:
+        settings = dict(saved["task"])
+        task = names.resolve(names.TASKS, settings.pop("name"))(**{k: tuples(v) for k, v in settings.items()})
+    if model is None and saved["model"] not in names.MODELS and ".py:" not in saved["model"]:
+        raise UserError(
+            f"This run trained an own network, '{saved['model']}', that was given from Python. Give it again: "
+            "Run.open(path, model=...)."
+        )
+    shape = (preprocess.channels, *preprocess.size)
+    network = make_network(model if model is not None else saved["model"], saved["model_options"], task, shape)
+    network, device = place(network, chosen)
+    return Parts(network, task, preprocess, device, tuple(saved["classes"]), chosen.precision or "fp32")
+
+
+def tuples(value: Any) -> Any:
+    """JSON has lists only; options are tuples."""
+    return tuple(tuples(item) for item in value) if isinstance(value, list) else value
+
+
+def load_weights(network: nn.Module, folder: Path, keep: str) -> int:
+    """The weights that the run keeps ("best", or the last running average); returns their epoch."""
+    if keep == "best" and any((folder / "checkpoints" / "best").glob("*.json")):
+        state = checkpoint.load(folder / "checkpoints" / "best")
+        network.load_state_dict(state["network"])
+        return int(state["epoch"])
+    state = checkpoint.load(folder / "checkpoints" / "last")
+    network.load_state_dict(state["network"])
+    if state["ema"] is not None:
+        average = EMA(network)
+        average.load_state_dict(state["ema"])
+        average.copy_to(network)
+    return int(state["position"]["epoch"])
+
+
+def warm_start(network: nn.Module, weights: Mapping[str, torch.Tensor], source: str) -> str:
+    """Copy every tensor whose name and shape agree; the others (a head for other classes) stay fresh.
+
+    Returns a sentence that says what was taken. Raises UserError where nothing fits.
+    """
+    own = network.state_dict()
+    fitting = {k: v for k, v in weights.items() if k in own and own[k].shape == v.shape}
+    if not any(k.endswith("weight") for k in fitting):
+        raise UserError(f"No layer of {source} fits this network. Use the same --model for a warm start.")
+    network.load_state_dict(fitting, strict=False)
+    fresh = [name for name in own if name not in fitting]
+    return f"{len(fitting)} of {len(own)} tensors come from {source}" + (
+        f"; fresh: {', '.join(fresh)}" if fresh else ""
+    )

@@ -1,0 +1,90 @@
+"""From what the user said, what was measured before and the rules of `auto`, to the value of every option."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from hubel import names, recipe
+from hubel.data.dataset import Dataset
+from hubel.recipe import Recipe, Setting
+from hubel.training import auto
+
+Layers = list[tuple[str, Mapping[str, Any]]]  # (where from, flat options); later ones win
+
+
+def facts_of(dataset: Dataset) -> auto.Facts:
+    sizes = dataset.images.sizes(200)
+    height, width = (int(v) for v in np.median(sizes, axis=0))
+    channels = dataset.images.channels
+    mirror = dataset.traits.get("mirror")
+    reason = "the dataset says so" if mirror is not None else ""
+    if mirror is None:
+        mirror = channels == 3
+        reason = "colour photos keep their label when mirrored" if mirror else "grey images may be text or symbols"
+    return auto.Facts(
+        n_train=len(dataset.splits.get("train", ())) or len(dataset.images),
+        has_dev=len(dataset.splits.get("dev", ())) > 0,
+        height=height,
+        width=width,
+        channels=channels,
+        same_size=bool((sizes == sizes[0]).all()) if len(sizes) else True,
+        columns=tuple(dataset.annotations),
+        classes=len(dataset.classes),
+        mirror=bool(mirror),
+        mirror_reason=reason,
+    )
+
+
+def settle(layers: Layers, facts: auto.Facts, recipe_name: str | None, dataset: str) -> dict[str, Setting]:
+    """Defaults, then the measured recipe that fits, then what the user set; the rest by the rules of `auto`."""
+    asked = recipe.settings_of(layers)
+    name, reason = choose_recipe(recipe_name, facts, dataset, asked)
+    settings = recipe.settings_of([("default", recipe.flatten(Recipe()))])
+    if name is not None:
+        options = names.resolve(names.RECIPES, name).OPTIONS
+        measured = recipe.settings_of([("recipe", _that_fit(options, asked))])
+        settings |= {key: replace(setting, reason=f"{name}: {reason}") for key, setting in measured.items()}
+    settings |= {key: setting for key, setting in asked.items() if setting.value is not None or key not in settings}
+    settings = auto.resolve(settings, facts)
+    recipe.reject_what_does_not_apply(settings)
+    return settings
+
+
+def choose_recipe(
+    name: str | None, facts: auto.Facts, dataset: str, asked: Mapping[str, Setting]
+) -> tuple[str | None, str]:
+    """The recipe that was measured on such data, unless another network or task is asked for."""
+    if name is not None:
+        return name, "asked for"
+    found, reason = _recipe_for(facts, dataset)
+    if found is None:
+        return None, ""
+    options = names.resolve(names.RECIPES, found).OPTIONS
+    for key in ("model", "task"):
+        if key in asked and asked[key].value not in (None, options.get(key)):
+            return None, ""
+    return found, reason
+
+
+def _recipe_for(facts: auto.Facts, dataset: str) -> tuple[str | None, str]:
+    if dataset in names.RECIPES:
+        return dataset, "measured on this dataset"
+    if "label" in facts.columns and facts.same_size and max(facts.height, facts.width) <= 64:
+        if facts.channels == 3:
+            return "small-photos", "colour images of one size up to 64 pixels"
+        return "fashion-mnist", "grey images of one size up to 64 pixels"
+    return None, ""
+
+
+def _that_fit(options: Mapping[str, Any], asked: Mapping[str, Setting]) -> dict[str, Any]:
+    """Without a group's numbers where the user chose another optimiser, schedule or policy than the recipe's."""
+    fitting = dict(options)
+    for key in ("optimizer.name", "schedule.name", "augment.policy"):
+        group = key.partition(".")[0]
+        if key in asked and asked[key].value not in (None, options.get(key)):
+            fitting = {k: v for k, v in fitting.items() if not k.startswith(f"{group}.")}
+    return fitting

@@ -1,0 +1,169 @@
+"""One step down the loss: gradient, limits on it, update; and what is done where memory or the numbers run out.
+
+A task with several players (a GAN) has several movers, which step in turn on the same batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from hubel.errors import UserError
+from hubel.recipe import Recipe
+from hubel.tasks.base import Player, Task
+from hubel.training import constraints, distributed
+from hubel.training.monitor import NotFiniteError, first_not_finite
+from hubel.training.optim import Optimizer, create_optimizer
+from hubel.training.step import Trainee, gradients
+from hubel.types import Batch
+
+LOWER = 0.1  # the rate after fp32 did not help
+
+
+@dataclass
+class Mover:
+    """One optimiser, and the loss that it descends."""
+
+    trainee: nn.Module  # maybe wrapped for several processes
+    plain: Trainee
+    optimizer: Optimizer
+
+
+class Descent:
+    """Moves the network's weights. `say` receives what the user should know."""
+
+    def __init__(
+        self, network: nn.Module, task: Task, recipe: Recipe, device: torch.device, say: Callable[[str], None]
+    ):
+        self.network, self.recipe, self.device, self.say = network, recipe, device, say
+        self.micro_batch, self.precision, self.lr_scale = recipe.micro_batch, recipe.precision, 1.0
+        self.watchful = device.type == "cpu"  # look at each loss before the step; on a GPU a look is a wait
+        self._outputs: Any = None
+        self.movers = self._make_movers(task)
+
+    def _make_movers(self, task: Task) -> list[Mover]:
+        players = task.players() or (Player("all", lambda network: network.parameters(), task.loss),)
+        movers = []
+        for player in players:
+            plain = Trainee(self.network, task, player.loss)
+            chosen = {id(p) for p in player.parameters(self.network)}
+            optimizer = create_optimizer(self.network, self.recipe.optimizer, only=chosen)
+            movers.append(Mover(distributed.wrap(plain, self.device), plain, optimizer))
+        if len(players) == 1:
+            self.network.register_forward_hook(self._keep_outputs)
+        return movers
+
+    def _keep_outputs(self, module: nn.Module, inputs: Any, outputs: Any) -> None:
+        """The outputs of the pass that gave the loss also give the training metric, at no second pass."""
+        if module.training:
+            self._outputs = outputs
+
+    def outputs(self, size: int) -> Tensor | None:
+        """The last step's outputs (size, …), where one pass of the network gave them."""
+        whole = torch.is_tensor(self._outputs) and len(self._outputs) == size
+        return self._outputs.detach() if whole else None
+
+    def rate(self) -> float:
+        return float(self.movers[0].optimizer.param_groups[0]["lr"])
+
+    def autocast(self) -> AbstractContextManager:
+        if self.precision == "bf16":
+            return torch.autocast(self.device.type, torch.bfloat16)
+        return nullcontext()
+
+    # The step ---------------------------------------------------------------------------------------------
+
+    def step(self, batch: Batch, factor: float, number: int) -> dict[str, Tensor]:
+        """Let each mover descend on `batch` with its rate times `factor`; the terms' values, on the device.
+
+        Raises NotFiniteError before the weights are touched, where losses are looked at.
+        """
+        losses: dict[str, Tensor] = {}
+        for mover in self.movers:
+            for group in mover.optimizer.param_groups:
+                group["lr"] = group["initial_lr"] * factor * self.lr_scale
+            found = self._gradients(mover, batch)
+            if self.watchful and not all(bool(torch.isfinite(loss)) for loss in found.values()):
+                raise NotFiniteError(first_not_finite(mover.plain, batch, self.autocast), number)
+            self._update(mover)
+            losses |= found
+        return losses
+
+    def _update(self, mover: Mover) -> None:
+        limits, l1 = self.recipe.regularize, self.recipe.optimizer.l1
+        parameters = [p for p in mover.plain.parameters() if p.grad is not None]
+        if limits.clip_value is not None:
+            constraints.clip_value(parameters, limits.clip_value)
+        if limits.clip_norm is not None:
+            constraints.clip_norm(parameters, limits.clip_norm)
+        mover.optimizer.step()
+        if l1:
+            constraints.soft_threshold(mover.optimizer.param_groups, l1)
+        if limits.max_norm is not None:
+            constraints.max_norm(mover.plain.network, limits.max_norm)
+
+    def _gradients(self, mover: Mover, batch: Batch) -> dict[str, Tensor]:
+        """The gradient; where memory runs out, the same step again in halves, and so from then on."""
+        while True:
+            for other in self.movers:
+                other.optimizer.zero_grad(set_to_none=True)
+            self._outputs = None
+            try:
+                return gradients(mover.trainee, batch, micro_batch=self.micro_batch, autocast=self.autocast)
+            except RuntimeError as fault:
+                size = min(self.micro_batch or len(batch), len(batch))
+                if not _out_of_memory(fault) or size == 1 or distributed.world() > 1:
+                    raise
+            self.micro_batch = (size + 1) // 2
+            self.say(
+                f"Out of memory with {size} images a pass: from here on {self.micro_batch}, added up. The step is the "
+                "same; batch norm sees the smaller passes."
+            )
+            if self.device.type == "cuda":
+                torch.cuda.empty_cache()
+
+    # What it remembers, and being more careful ------------------------------------------------------------
+
+    def state(self) -> dict[str, Any]:
+        return {"optimizers": [mover.optimizer.state_dict() for mover in self.movers], "rescue": self.rescue()}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        for mover, saved in zip(self.movers, state["optimizers"], strict=True):
+            mover.optimizer.load_state_dict(saved)
+        self.set_rescue(state["rescue"])
+
+    def rescue(self) -> dict[str, Any]:
+        return {"micro_batch": self.micro_batch, "precision": self.precision, "lr_scale": self.lr_scale}
+
+    def set_rescue(self, saved: Mapping[str, Any]) -> None:
+        self.micro_batch, self.precision, self.lr_scale = (saved[k] for k in ("micro_batch", "precision", "lr_scale"))
+
+    def more_careful(self, fault: NotFiniteError) -> str:
+        """What to change after the last good checkpoint: fp32, then once a lower rate, then give up (UserError).
+
+        Empty where only the eyes are opened: the same way again, to learn which module went bad.
+        """
+        if not self.watchful:
+            self.watchful = True
+            return ""
+        if self.precision != "fp32":
+            self.precision = "fp32"
+            return "in fp32"
+        if self.lr_scale == 1.0:
+            self.lr_scale = LOWER
+            return "at a tenth of the learning rate"
+        raise UserError(
+            f"The training diverged: {fault}. Going back to the last good checkpoint, in fp32 and at a tenth of the "
+            f"learning rate, did not help. Lower --optimizer.lr (it was {self.recipe.optimizer.lr:g}), set "
+            "--regularize.clip_norm 1, or look at the images and targets of the batch."
+        )
+
+
+def _out_of_memory(fault: RuntimeError) -> bool:
+    text = str(fault).lower()
+    return isinstance(fault, torch.OutOfMemoryError) or "out of memory" in text or "can't allocate memory" in text
