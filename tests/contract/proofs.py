@@ -321,4 +321,5 @@ def one_of_two(rank: int, folder: str) -> None:
             found = after(name, shard, micro_batch=micro)
             if rank == 0:
                 torch.save(found, f"{folder}/{name} {micro}.pt")
+    dist.barrier()  # neither closes its connections while the other still uses them
     dist.destroy_process_group()
