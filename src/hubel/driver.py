@@ -126,13 +126,13 @@ def carry(session: Session, folder: RunFolder, job: Job, state: Mapping[str, Any
 
 def announce(session: Session, loop: Loop, folder: RunFolder, progress: Any) -> None:
     """What was found in the data, and what the training will need, before it starts."""
+    found = estimate(session, loop)
     if not distributed.is_main():
         return
     for note in session.dataset.notes:
         progress.say(note)
     parts = ", ".join(f"{name} {len(index):,}" for name, index in session.dataset.splits.items())
     progress.say(f"{session.dataset.name}: {parts} images; {session.recipe.model} on {session.device}")
-    found = estimate(session, loop)
     progress.say(str(found))
     warning = plan.room(folder.path, found.disk)
     if warning:

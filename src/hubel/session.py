@@ -6,6 +6,7 @@ part, the fitted task) is read from the run's `network.json`.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -266,4 +267,15 @@ def place(network: nn.Module, chosen: Recipe) -> tuple[nn.Module, torch.device]:
         ) from fault
     if any(p.dim() == 4 for p in network.parameters()):
         network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if chosen.sync_batchnorm:
+        if not distributed.launched():
+            raise UserError(
+                "--sync_batchnorm shares batch statistics between processes, and this is one. Leave it out."
+            )
+        network = nn.SyncBatchNorm.convert_sync_batchnorm(network)
+    if chosen.deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(True)
+    if chosen.compile:
+        network.compile()
     return network, device

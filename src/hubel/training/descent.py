@@ -53,7 +53,7 @@ class Descent:
             plain = Trainee(self.network, task, player.loss)
             chosen = {id(p) for p in player.parameters(self.network)}
             optimizer = create_optimizer(self.network, self.recipe.optimizer, only=chosen)
-            movers.append(Mover(distributed.wrap(plain, self.device), plain, optimizer))
+            movers.append(Mover(distributed.wrap(plain, self.device, len(players) > 1), plain, optimizer))
         if len(players) == 1:
             self.network.register_forward_hook(self._keep_outputs)
         return movers
