@@ -34,6 +34,20 @@ class Mover:
     optimizer: Optimizer
 
 
+class KeptOutputs:
+    """A hook: the outputs of the pass that gave the loss also give the training metric, at no second pass."""
+
+    def __init__(self) -> None:
+        self.outputs: Any = None
+
+    def __call__(self, module: nn.Module, inputs: Any, outputs: Any) -> None:
+        if module.training:
+            self.outputs = outputs
+
+    def __deepcopy__(self, memo: Any) -> KeptOutputs:
+        return KeptOutputs()  # a copied network keeps its own
+
+
 class Descent:
     """Moves the network's weights. `say` receives what the user should know."""
 
@@ -43,7 +57,7 @@ class Descent:
         self.network, self.recipe, self.device, self.say = network, recipe, device, say
         self.micro_batch, self.precision, self.lr_scale = recipe.micro_batch, recipe.precision, 1.0
         self.watchful = device.type == "cpu"  # look at each loss before the step; on a GPU a look is a wait
-        self._outputs: Any = None
+        self._kept = KeptOutputs()
         self.movers = self._make_movers(task)
 
     def _make_movers(self, task: Task) -> list[Mover]:
@@ -55,18 +69,13 @@ class Descent:
             optimizer = create_optimizer(self.network, self.recipe.optimizer, only=chosen)
             movers.append(Mover(distributed.wrap(plain, self.device, len(players) > 1), plain, optimizer))
         if len(players) == 1:
-            self.network.register_forward_hook(self._keep_outputs)
+            self.network.register_forward_hook(self._kept)
         return movers
-
-    def _keep_outputs(self, module: nn.Module, inputs: Any, outputs: Any) -> None:
-        """The outputs of the pass that gave the loss also give the training metric, at no second pass."""
-        if module.training:
-            self._outputs = outputs
 
     def outputs(self, size: int) -> Tensor | None:
         """The last step's outputs (size, …), where one pass of the network gave them."""
-        whole = torch.is_tensor(self._outputs) and len(self._outputs) == size
-        return self._outputs.detach() if whole else None
+        found = self._kept.outputs
+        return found.detach() if torch.is_tensor(found) and len(found) == size else None
 
     def rate(self) -> float:
         return float(self.movers[0].optimizer.param_groups[0]["lr"])
@@ -112,7 +121,7 @@ class Descent:
         while True:
             for other in self.movers:
                 other.optimizer.zero_grad(set_to_none=True)
-            self._outputs = None
+            self._kept.outputs = None
             try:
                 return gradients(mover.trainee, batch, micro_batch=self.micro_batch, autocast=self.autocast)
             except RuntimeError as fault:
