@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from hubel.errors import UserError
 from hubel.metrics.confusion import Classes
 from hubel.ops import losses
-from hubel.tasks.base import write_prior
-from hubel.tasks.classification import OneOfK, balanced, check_weights
+from hubel.tasks.base import check_balance, check_numbers, check_range, write_prior
+from hubel.tasks.classification import OneOfK, balanced
 from hubel.tasks.labels import log_odds, log_odds_of
 from hubel.types import Batch, Predictions, Term
 
@@ -51,10 +51,10 @@ class Binary(OneOfK):
             ("error", self.error, ("logistic", "squared")),
         ):
             if value not in words:
-                raise UserError(f"{option} is one of {', '.join(words)}; got '{value}'.")
-        if not 0 < self.threshold < 1:
-            raise UserError(f"threshold is a probability between 0 and 1, got {self.threshold}.")
-        check_weights("class_weights", self.class_weights, 2, self.balance)
+                raise UserError(f"Option '{option}' is one of {', '.join(words)}; got '{value}'.")
+        check_range("threshold", self.threshold, 0, 1)
+        check_numbers("class_weights", self.class_weights, 2)
+        check_balance("class_weights", self.class_weights, self.balance)
 
     @property
     def width(self) -> int:

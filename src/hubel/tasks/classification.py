@@ -17,7 +17,7 @@ from hubel.metrics.calibration import reliability
 from hubel.metrics.confusion import Classes, confusion_matrix
 from hubel.metrics.report import class_rows
 from hubel.ops import losses
-from hubel.tasks.base import Objective, Task, needs_column
+from hubel.tasks.base import Objective, Task, check_balance, check_numbers, check_range, needs_column
 from hubel.types import Batch, Predictions, Term
 
 if TYPE_CHECKING:
@@ -130,9 +130,9 @@ class Classification(OneOfK):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 0 <= self.smoothing < 1:
-            raise UserError(f"smoothing is a share from 0 up to, not including, 1; got {self.smoothing}.")
-        check_weights("class_weights", self.class_weights, len(self.classes), self.balance)
+        check_range("smoothing", self.smoothing, 0, 1, closed=True)
+        check_numbers("class_weights", self.class_weights, len(self.classes))
+        check_balance("class_weights", self.class_weights, self.balance)
 
     def fitted(self, dataset: Dataset, index: np.ndarray) -> Self:
         if not self.balance:
@@ -166,13 +166,3 @@ def balanced(counts: np.ndarray) -> tuple[float, ...]:
     present = counts > 0
     weights = counts.sum() / (max(present.sum(), 1) * np.maximum(counts, 1))
     return tuple(float(w) for w in np.where(present, weights, 1.0))
-
-
-def check_weights(option: str, weights: tuple[float, ...] | None, count: int, balance: bool) -> None:
-    """UserError unless there are `count` finite numbers >= 0, not all 0, and no second source of them."""
-    if weights is None:
-        return
-    if balance:
-        raise UserError(f"{option} and balance both weigh the classes. Give one of them.")
-    if len(weights) != count or not all(0 <= w < float("inf") for w in weights) or not any(weights):
-        raise UserError(f"{option} needs {count} numbers of at least 0, one per class; got {list(weights)}.")

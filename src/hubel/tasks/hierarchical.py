@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from hubel.errors import UserError
 from hubel.ops import losses
-from hubel.tasks.base import Objective
-from hubel.tasks.classification import ClassPredictions, OneOfK, balanced, check_weights, log
+from hubel.tasks.base import Objective, check_balance, check_numbers
+from hubel.tasks.classification import ClassPredictions, OneOfK, balanced, log
 from hubel.types import Batch, Term
 
 if TYPE_CHECKING:
@@ -72,9 +72,13 @@ class Hierarchical(OneOfK):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.clusters is not None and not 1 <= self.clusters <= max(len(self.classes), 1):
-            raise UserError(f"clusters must be from 1 to the {len(self.classes)} classes, got {self.clusters}.")
-        check_weights("class_weights", self.class_weights, len(self.classes), self.balance)
+        if self.clusters is not None and self.clusters not in range(1, max(len(self.classes), 1) + 1):
+            raise UserError(
+                f"Option 'clusters' needs a whole number from 1 to {len(self.classes)}, the number of classes; "
+                f"got {self.clusters}."
+            )
+        check_numbers("class_weights", self.class_weights, len(self.classes))
+        check_balance("class_weights", self.class_weights, self.balance)
 
     def fitted(self, dataset: Dataset, index: np.ndarray) -> Self:
         if not self.balance:

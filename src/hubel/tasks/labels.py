@@ -17,7 +17,15 @@ from hubel.errors import UserError
 from hubel.metrics.labels import Labels as LabelsMetric
 from hubel.metrics.report import rows
 from hubel.ops import losses
-from hubel.tasks.base import Objective, Task, needs_column, write_prior
+from hubel.tasks.base import (
+    Objective,
+    Task,
+    check_balance,
+    check_numbers,
+    check_range,
+    needs_column,
+    write_prior,
+)
 from hubel.types import Batch, Predictions, Term
 
 if TYPE_CHECKING:
@@ -49,15 +57,9 @@ class Labels(Task):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 0 < self.threshold < 1:
-            raise UserError(f"threshold is a probability between 0 and 1, got {self.threshold}.")
-        weights = self.positive_weights
-        if weights is not None and self.balance:
-            raise UserError("positive_weights and balance both weigh the labels. Give one of them.")
-        if weights is not None and (
-            len(weights) != len(self.classes) or not all(0 < w < float("inf") for w in weights)
-        ):
-            raise UserError(f"positive_weights needs {len(self.classes)} numbers above 0; got {list(weights)}.")
+        check_range("threshold", self.threshold, 0, 1)
+        check_numbers("positive_weights", self.positive_weights, len(self.classes), above_zero=True)
+        check_balance("positive_weights", self.positive_weights, self.balance)
 
     @property
     def width(self) -> int:

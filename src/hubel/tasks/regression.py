@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from hubel.errors import UserError
 from hubel.metrics.numbers import Numbers
 from hubel.ops import losses
-from hubel.tasks.base import Objective, Task, needs_column
+from hubel.tasks.base import Objective, Task, check_range, needs_column
 from hubel.tasks.classification import log
 from hubel.types import Batch, Predictions, Term
 
@@ -52,9 +52,13 @@ class Regression(Task):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.error not in ERRORS:
-            raise UserError(f"error is one of {', '.join(ERRORS)}; got '{self.error}'.")
-        if self.bins < 2 or not 0 < self.delta < float("inf"):
-            raise UserError(f"bins must be at least 2 and delta above 0; got {self.bins} and {self.delta}.")
+            raise UserError(f"Option 'error' is one of {', '.join(ERRORS)}; got '{self.error}'.")
+        if type(self.bins) is not int or self.bins < 2:
+            raise UserError(f"Option 'bins' needs a whole number of at least 2; got {self.bins}.")
+        check_range("delta", self.delta, 0, float("inf"))
+        for option, needed, default in (("delta", "huber", 1.0), ("bins", "bins", 32)):
+            if getattr(self, option) != default and self.error != needed:
+                raise UserError(f"Option '{option}' applies to error '{needed}' only, not to '{self.error}'.")
 
     @property
     def width(self) -> int:

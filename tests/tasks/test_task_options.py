@@ -1,0 +1,186 @@
+"""Options are checked where they are given, data where it is met; what `fitted` measures."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from task_examples import CLASSES, Small, batch_of, dataset
+from torch import nn
+
+from hubel.errors import UserError
+from hubel.tasks.base import write_prior
+from hubel.tasks.binary import Binary
+from hubel.tasks.classification import Classification, balanced
+from hubel.tasks.hierarchical import Hierarchical, TwoLevel
+from hubel.tasks.labels import Labels
+from hubel.tasks.regression import NumberPredictions, Regression
+from hubel.types import Batch
+
+DATA = dataset()
+TRAIN = DATA.splits["train"]
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Classification(CLASSES, smoothing=1.0), "'smoothing' needs a number from 0 and below 1; got 1"),
+        (lambda: Classification(CLASSES, smoothing="a"), "'smoothing'.*got a"),
+        (lambda: Classification(CLASSES, class_weights=(1.0,)), "'class_weights' needs 12 numbers of at least 0"),
+        (lambda: Classification(CLASSES, class_weights=3), "'class_weights' needs 12 numbers.*got 3"),
+        (lambda: Classification(("a", "b"), class_weights=(0, 0)), "'class_weights' needs 2"),
+        (lambda: Classification(("a", "b"), class_weights=(1, 2), balance=True), "both weigh"),
+        (lambda: Binary(("a", "b"), output="relu"), "'output' is one of sigmoid, tanh; got 'relu'"),
+        (lambda: Binary(("a", "b"), threshold=0), "'threshold' needs a number above 0"),
+        (lambda: Labels(("a", "b"), positive_weights=(1, 0)), "'positive_weights' needs 2 numbers above 0"),
+        (lambda: Hierarchical(("a", "b"), clusters=3), "'clusters' needs a whole number from 1 to 2"),
+        (lambda: Hierarchical(("a", "b"), clusters="x"), "'clusters'.*got x"),
+        (lambda: Regression(error="mae"), "'error' is one of mse, huber, bins; got 'mae'"),
+        (lambda: Regression(error="bins", bins=1), "'bins' needs a whole number of at least 2"),
+        (lambda: Regression(error="huber", delta=-1.0), "'delta' needs a number above 0"),
+        (lambda: Regression(delta=2.0), "'delta' applies to error 'huber' only, not to 'mse'"),
+        (lambda: Regression(error="huber", bins=5), "'bins' applies to error 'bins' only"),
+    ],
+)
+def test_options_that_make_no_sense_are_refused(make, message: str):
+    with pytest.raises(UserError, match=message):
+        make()
+
+
+def changed(**columns):
+    return replace(DATA, annotations={**DATA.annotations, **columns})
+
+
+@pytest.mark.parametrize(
+    ("task", "data", "message"),
+    [
+        (Classification(("a",)), DATA, "at least two classes"),
+        (Classification(("a", "b", "c")), DATA, r"classes 0 … 2; it also holds 3, 4"),
+        (Classification(CLASSES, target="numbers"), DATA, "one whole number for each image"),
+        (Binary(("a", "b", "c"), target="pair"), DATA, "exactly two classes"),
+        (Labels(("a", "b")), DATA, r"shape \(24, 2\).*it has shape \(24, 12\)"),
+        (Labels(CLASSES), changed(labels=np.full((24, 12), 0.5, np.float32)), "0, 1 or NaN"),
+        (Regression(), changed(numbers=np.zeros((24, 1), np.int64)), "floating point numbers of shape"),
+        (Regression(), changed(numbers=np.full((24, 1), np.inf, np.float32)), "finite numbers"),
+        (Regression(names=("a",)), DATA, "1 names were given for 2 numbers"),
+    ],
+)
+def test_data_that_does_not_fit_is_refused(task, data, message: str):
+    with pytest.raises(UserError, match=message):
+        task.accepts(data)
+
+
+def test_balanced_weights_give_each_class_the_same_say():
+    counts = np.array([10, 5, 0, 25])
+    weights = balanced(counts)
+    assert (counts * weights)[[0, 1, 3]] == pytest.approx([40 / 3] * 3)
+    assert weights[2] == 1
+    task = Classification(CLASSES, balance=True).fitted(DATA, TRAIN)
+    assert task.class_weights == pytest.approx(balanced(np.bincount(DATA.annotations["label"][TRAIN], minlength=12)))
+
+
+def test_fitting_looks_at_the_training_part_only():
+    numbers = DATA.annotations["numbers"].copy()
+    numbers[DATA.splits["dev"]] = 1e9
+    changed_labels = DATA.annotations["labels"].copy()
+    changed_labels[DATA.splits["dev"]] = 1
+    other = changed(numbers=numbers, labels=changed_labels)
+    for task in (Regression(), Labels(CLASSES, balance=True)):
+        assert task.fitted(DATA, TRAIN) == task.fitted(other, TRAIN)
+
+
+def test_fitting_leaves_out_what_could_not_be_read():
+    numbers = DATA.annotations["numbers"].copy()
+    numbers[3] = 1e9
+    other = changed(numbers=numbers).without(np.array([3]), ())
+    expected = Regression().fitted(DATA, np.delete(TRAIN, 3))
+    assert Regression().fitted(other, TRAIN).statistics == expected.statistics
+
+
+def test_regression_statistics_are_mean_deviation_and_range():
+    y = DATA.annotations["numbers"][TRAIN].astype(float)
+    found = Regression().fitted(DATA, TRAIN)
+    assert found.names == ("number 1", "number 2")
+    for ours, theirs in zip(found.statistics, (np.nanmean, np.nanstd, np.nanmin, np.nanmax), strict=True):
+        assert ours == pytest.approx(theirs(y, axis=0))
+
+
+def test_regression_answers_in_the_units_of_the_targets():
+    task = Regression().fitted(DATA, TRAIN)
+    y = DATA.take("numbers", TRAIN).double()
+    mean, deviation = (torch.tensor(row).double() for row in task.statistics[:2])
+    batch = Batch(y, y, *[torch.ones(len(y))] * 4)
+    found = task.predict(lambda images: (images - mean) / deviation, batch)
+    torch.testing.assert_close(found.values, y, equal_nan=True)
+
+
+def test_bins_answer_their_expected_value():
+    task = Regression(error="bins", bins=3, statistics=((0.0,), (1.0,), (10.0,), (20.0,)), names=("x",))
+    logits = torch.tensor([[0.2, 0.5, 0.3], [1.0, 0.0, 0.0]]).log()
+    found = task.predict(nn.Identity(), Batch(logits, None, *[torch.ones(2)] * 4))
+    assert found.values[:, 0].tolist() == pytest.approx([0.2 * 10 + 0.5 * 15 + 0.3 * 20, 10])
+
+
+def test_regression_with_equal_targets_trains():
+    task = Regression(error="bins").fitted(changed(numbers=np.full((24, 1), 7.0, np.float32)), TRAIN)
+    assert task.statistics == ((7.0,), (1.0,), (7.0,), (8.0,))
+    with pytest.raises(UserError, match="was not fitted"):
+        Regression(names=("x",)).scores(NumberPredictions(torch.ones(2, 1)), torch.ones(2, 1))
+
+
+def test_threshold_moves_the_answer():
+    predictions = Binary(("a", "b")).predict(nn.Identity(), None, torch.tensor([[0.0], [2.0], [-2.0]]))
+    assert Binary(("a", "b"), threshold=0.4).decide(predictions).tolist() == [1, 1, 0]
+    assert Binary(("a", "b"), threshold=0.9).decide(predictions).tolist() == [0, 0, 0]
+    found = Labels(("a", "b", "c")).predict(nn.Identity(), None, torch.tensor([[0.0, 2.0, -2.0]]))
+    assert Labels(("a", "b", "c"), threshold=0.1).decide(found).tolist() == [[True, True, True]]
+
+
+def test_prior_is_written_through_a_fixed_scale():
+    class Scale(nn.Module):
+        factor = 0.25
+
+        def forward(self, x):
+            return self.factor * x
+
+    head = nn.Sequential(nn.Linear(4, 2), Scale())
+    write_prior(head, np.array([1.0, -2.0]))
+    assert head(torch.zeros(1, 4))[0].tolist() == pytest.approx([1.0, -2.0])
+    before = head[0].bias.clone()
+    write_prior(head, np.array([1.0, 2.0, 3.0]))  # another width: left alone
+    assert torch.equal(head[0].bias, before)
+
+
+def test_two_levels_cost_about_two_roots():
+    last = TwoLevel(3, 1000)
+    assert last.clusters.out_features == 32
+    assert last.weight.shape == (32, 32, 3)
+    assert last(torch.zeros(1, 3)).shape == (1, 1000)
+
+
+def test_hierarchical_needs_a_head_that_it_made():
+    task = Hierarchical(CLASSES)
+    plain = nn.Sequential(nn.Flatten(), nn.Linear(36, 12)).double()
+    with pytest.raises(UserError, match="whose head it made"):
+        task.loss(plain, batch_of(task, DATA))
+
+    class NoLinear(Small):
+        def default_head(self, classes):
+            return nn.Identity()
+
+    with pytest.raises(UserError, match="NoLinear has none"):
+        NoLinear(task)
+
+
+def test_hierarchical_learns_what_flat_softmax_learns():
+    for task in (Classification(CLASSES), Hierarchical(CLASSES)):
+        network, batch = Small(task), batch_of(task, DATA)
+        optimizer = torch.optim.Adam(network.parameters(), lr=0.05)
+        for _ in range(60):
+            optimizer.zero_grad()
+            term = task.loss(network, batch)["cross_entropy"]
+            (term.sum / term.count).backward()
+            optimizer.step()
+        metric = task.metric()
+        metric.update(task.predict(network, batch), batch.targets)
+        assert metric.compute()["accuracy"] == 1
