@@ -137,10 +137,13 @@ def value_of(value: Any, parameter: inspect.Parameter, what: str) -> Any:
     if not isinstance(value, str) or isinstance(default, str):
         return value
     found = literal(value)
+    if isinstance(default, bool):
+        if found not in (True, False):  # 1 and 0 too
+            raise UserError(f"{what} needs true or false, got '{value}'.")
+        return bool(found)
     if isinstance(default, tuple) and not isinstance(found, tuple):
         return (found,)
-    number = isinstance(default, (int, float)) and not isinstance(default, bool)
-    if number and (isinstance(found, bool) or not isinstance(found, (int, float, tuple))):
+    if isinstance(default, (int, float)) and (isinstance(found, bool) or not isinstance(found, (int, float, tuple))):
         raise UserError(f"{what} needs a number, got '{value}'.")
     return found
 
