@@ -120,5 +120,8 @@ def test_nothing_heavy_is_imported(code):
 
 
 def test_listing_runs_needs_no_torch(tmp_path):
-    code = f"import sys; from hubel.cli import main; main(['runs', '--out', {str(tmp_path)!r}]); assert 'torch' not in sys.modules"
+    code = (
+        f"import sys; from hubel.cli import main; main(['runs', '--out', {str(tmp_path)!r}])\n"
+        "assert 'torch' not in sys.modules"
+    )
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)

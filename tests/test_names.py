@@ -87,7 +87,7 @@ def test_a_broken_file_leaves_nothing_behind(tmp_path):
 
 
 def test_a_missing_file_and_a_kind_without_files(tmp_path):
-    with pytest.raises(UserError, match="There is no file .*nofile.py; expected file.py:Class"):
+    with pytest.raises(UserError, match=r"There is no file .*nofile\.py; expected file\.py:Class"):
         names.resolve(names.MODELS, f"{tmp_path}/nofile.py:Net")
     with pytest.raises(UserError, match="There is no dataset"):
         names.resolve(names.DATA, f"{tmp_path}/nofile.py:Net")
@@ -97,7 +97,8 @@ def test_a_missing_file_and_a_kind_without_files(tmp_path):
     ("word", "value"),
     [
         ("3", 3), ("-2", -2), ("0.5", 0.5), ("1e-3", 1e-3), ("true", True), ("False", False), ("none", None),
-        ("100,50", (100, 50)), ("(100, 50)", (100, 50)), ("100,", (100,)), ("relu", "relu"), ("relu,tanh", ("relu", "tanh")),
+        ("100,50", (100, 50)), ("(100, 50)", (100, 50)), ("100,", (100,)), ("relu", "relu"),
+        ("relu,tanh", ("relu", "tanh")),
         ("__import__('os')", "__import__('os')"), ("[1]", "[1]"),
     ],
 )  # fmt: skip
@@ -114,7 +115,8 @@ def function(*, hidden=(1,), rate=0.1, layers=3, name="x", bias=True, free=None,
     ("key", "word", "value"),
     [
         ("hidden", "100", (100,)), ("hidden", "100,50", (100, 50)), ("hidden", [4, 5], (4, 5)), ("rate", "0.5", 0.5),
-        ("rate", "0.5,0.1", (0.5, 0.1)), ("layers", "4", 4), ("name", "5", "5"), ("bias", "false", False), ("bias", "1", True), ("free", "7", 7),
+        ("rate", "0.5,0.1", (0.5, 0.1)), ("layers", "4", 4), ("name", "5", "5"), ("bias", "false", False),
+        ("bias", "1", True), ("free", "7", 7),
         ("free", "word", "word"),
     ],
 )  # fmt: skip

@@ -17,14 +17,14 @@ OVERVIEW = """\
 hubel: from a folder of images to a network: trained, checked and explained.
 
   hubel train                          learn handwritten digits: a first look
-  hubel train photos/                  a folder with one folder of images per class
+  hubel train photos/                  images in one folder per class
   hubel train fashion-mnist --epochs 20 --optimizer adam
   hubel predict runs/photos-resnet8/1 new/*.jpg
 
 Commands:
 {verbs}
 
-`hubel COMMAND --help` shows a command's options. Every command takes --json."""
+`hubel COMMAND --help` shows the options of a command. All commands take --json."""
 
 EXAMPLES = {
     "train": (

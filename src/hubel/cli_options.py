@@ -135,7 +135,7 @@ def _key(verb: str, written: str) -> tuple[str, str]:
     chosen = VERBS[verb]
     if written.startswith("--") and key in {**(chosen.flags or {}), **COMMON}:
         return key, "flag"
-    if written.startswith("--") and chosen.options in ("all", "resume") and SHORT.get(key, key) in fields_by_key():
+    if written.startswith("--") and SHORT.get(key, key) in allowed(verb):
         return SHORT.get(key, key), "option"
     group, _, name = key.partition(".")
     if written.startswith("--") and name and group in OPEN_GROUPS and chosen.options in ("all", group):
@@ -146,10 +146,15 @@ def _key(verb: str, written: str) -> tuple[str, str]:
 def _unknown(verb: str, written: str, key: str) -> str:
     """The message for an option that `verb` lacks, with the closest one that it has."""
     taken = [*(VERBS[verb].flags or {}), *COMMON, *allowed(verb)]
-    if key in GROUPS and allowed(verb):
+    if key in GROUPS and verb != "resume" and allowed(verb):
         inside = [f"--{option}" for option in taken if option.startswith(f"{key}.")]
         return f"'{written}' is a group of options: {', '.join(inside)}"
     if key in fields_by_key() or (key.partition(".")[0] in OPEN_GROUPS and "." in key):
+        if verb == "resume":
+            return (
+                f"'{written}' can't change in mid-training: the run would no longer be one experiment. A resume takes "
+                f"{_list(RESUME_OPTIONS)}. For the rest start anew from its weights: hubel train ... --from RUN"
+            )
         return f"`hubel {verb}` takes no option of training such as '{written}'; it takes {_list(taken)}"
     leaves = {option.rpartition(".")[2]: option for option in reversed(taken)}
     hint = did_you_mean(key, taken) if _close(key, taken) else ""

@@ -27,7 +27,7 @@ def _row(run: RunFolder) -> dict[str, Any]:
         row |= {
             "dataset": run.manifest.get("data", {}).get("name"),
             "model": settings["model"].value if "model" in settings else None,
-            "epochs": len(run.history),
+            "epochs": len(run.history) or None,
             "metric": metric,
             "dev": scores.get("dev", {}).get(metric),
             "test": scores.get("test", {}).get(metric),

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+WIDE = 200  # columns where the output is a file or a pipe: a row stays one line
+SHORT = ("weighted_", "top5", "macro_precision", "macro_recall")  # left out after a training; the report has them
 
 
 def as_text(value: Any) -> str:
@@ -41,6 +45,8 @@ def _print(*parts: Any) -> None:
     from rich.console import Console
 
     console = Console(highlight=False, markup=False, emoji=False, soft_wrap=False)
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console.width = WIDE
     for part in parts:
         console.print(part, soft_wrap=isinstance(part, str))
 
@@ -58,22 +64,31 @@ def _number(value: Any) -> str:
 
 
 def metrics(found: Mapping[str, Mapping[str, float]], primary: str | None) -> None:
-    """A row per metric, the one that decides first; a column per split."""
-    names = list(dict.fromkeys(name for scores in found.values() for name in scores))
+    """A row per metric, the one that decides first; a column per split. Of several trainings: mean ± deviation."""
+    names = list(dict.fromkeys(name for scores in found.values() for name in scores if not name.endswith(".std")))
     if primary in names:
         names.remove(primary)
         names.insert(0, primary)
     table = _table("metric", *found, right=list(found))
     for name in names:
-        table.add_row(_text(name), *(_number(scores.get(name)) for scores in found.values()))
+        table.add_row(_text(name), *(_spread(scores, name) for scores in found.values()))
     _print(table)
 
 
+def _spread(scores: Mapping[str, float], name: str) -> str:
+    spread = scores.get(f"{name}.std")
+    return _number(scores.get(name)) + (f" ± {_number(spread)}" if spread is not None else "")
+
+
 def trained(found: Mapping[str, Any], primary: str | None) -> None:
-    metrics(found["metrics"], primary)
-    _print(
-        f"trained in  {_duration(found['seconds'])}", f"run         {found['run']}", f"report      {found['report']}"
-    )
+    metrics({split: _few(scores, primary) for split, scores in found["metrics"].items()}, primary)
+    _print(f"trained in  {_duration(found['seconds'])}", f"run         {found['run']}")
+    _print(*(f"report      {path}" for path in found.get("reports", [found["report"]])))
+
+
+def _few(scores: Mapping[str, float], primary: str | None) -> dict[str, float]:
+    """The scores that say something new; those of a joint task are `<task>.<name>`."""
+    return {k: v for k, v in scores.items() if k == primary or not k.rpartition(".")[2].startswith(SHORT)}
 
 
 def _duration(seconds: float | None) -> str:

@@ -39,9 +39,19 @@ def resume(command: Command) -> Outcome:
 
 
 def _trained(run: Any, command: Command) -> Outcome:
-    report = run.report(private=True) if command.has("private") else run.path / "report.html"
-    found = {"run": str(run.path), "report": str(report), "seconds": run.seconds, "metrics": run.metrics}
+    reports = [str(path) for path in _reports(run, command.has("private"))]
+    found = {"run": str(run.path), "report": reports[0] if reports else None, "seconds": run.seconds}
+    found |= {"metrics": run.metrics, **({"reports": reports} if len(reports) > 1 else {})}
     return 0, found, lambda: cli_show.trained(found, run.primary)
+
+
+def _reports(run: Any, private: bool) -> list[Path]:
+    """The run's page; a cross-validation has one per fold."""
+    from hubel import api
+
+    folds = sorted(run.path.glob("folds/*/config.json"), key=lambda path: int(path.parent.name))
+    runs = [api.Run.open(path.parent) for path in folds] or [run]
+    return [one.report(private=True) if private else one.path / "report.html" for one in runs]
 
 
 def _progress(command: Command) -> str | None:

@@ -145,7 +145,7 @@ def test_what_can_not_be_opened(run, name, content, message):
 
 
 def test_a_missing_folder_and_the_folder_above(tmp_path):
-    with pytest.raises(UserError, match="There is no run folder .*nothing"):
+    with pytest.raises(UserError, match=r"There is no run folder .*nothing"):
         RunFolder.open(tmp_path / "nothing")
     for _ in range(10):
         last = RunFolder.create(tmp_path, "a", "b")
@@ -187,7 +187,7 @@ def test_a_folder_that_can_not_be_written(tmp_path, monkeypatch, code):
         raise OSError(code, os.strerror(code))
 
     monkeypatch.setattr(runs.Path, "mkdir", refuse)
-    with pytest.raises(UserError, match="can't be written .* Choose another folder with --out"):
+    with pytest.raises(UserError, match=r"can't be written .* Choose another folder with --out"):
         RunFolder.create(tmp_path, "a", "b")
 
 
