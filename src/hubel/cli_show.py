@@ -83,7 +83,10 @@ def _spread(scores: Mapping[str, float], name: str) -> str:
 def trained(found: Mapping[str, Any], primary: str | None) -> None:
     metrics({split: _few(scores, primary) for split, scores in found["metrics"].items()}, primary)
     _print(f"trained in  {_duration(found['seconds'])}", f"run         {found['run']}")
-    _print(*(f"report      {path}" for path in found.get("reports", [found["report"]])))
+    reports = found.get("reports", [found["report"]])
+    _print(*(f"report      {path}" for path in reports[:10]))
+    if len(reports) > 10:
+        _print(f"            and {len(reports) - 10:,} more")
 
 
 def _few(scores: Mapping[str, float], primary: str | None) -> dict[str, float]:

@@ -28,7 +28,7 @@ class Series:
 
 
 def curves(series: Sequence[Series], label: str, *, percent: bool = False, best: int | None = None) -> Markup:
-    """Lines over epochs, the best epoch marked; a logarithmic axis where the range needs it (never for shares)."""
+    """Lines over epochs, the kept epoch marked; a logarithmic axis where the range needs it (never for shares)."""
     x_values = [x for line in series for x, _ in line.points]
     y_values = [y for line in series for _, y in line.points]
     log = not percent and wants_log(y_values)
@@ -78,7 +78,7 @@ def _best(best: int | None, x: Scale) -> Markup:
             element("path", class_="best", d=f"M{coordinate(at)},{coordinate(TOP)}V{coordinate(BOTTOM)}"),
             element(
                 "text",
-                f"best: {best}",
+                f"kept: {best}",
                 class_="note",
                 x=min(max(at, LEFT + 22), RIGHT - 26),
                 y=TOP - 4,

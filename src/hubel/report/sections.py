@@ -38,7 +38,7 @@ def tiles(data: ReportData) -> list[dict[str, str]]:
     last = max((finite(row.get("epoch")) for row in data.history), default=math.nan)
     if data.best_epoch is not None:
         note = "" if math.isnan(last) else f"of {last:.0f}"
-        found.append(_tile("best epoch", str(data.best_epoch), note))
+        found.append(_tile("kept epoch", str(data.best_epoch), note))
     speed = data.throughput
     if speed is not None and speed.seconds is not None:
         found.append(_tile("training time", duration(speed.seconds), shorten(speed.device, 80)))
