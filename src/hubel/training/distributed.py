@@ -72,6 +72,15 @@ def gather(value: Any) -> list[Any]:
     return box
 
 
+def anywhere(flag: bool, device: torch.device) -> bool:
+    """Is it true on any process? The same answer on all of them."""
+    if world() == 1:
+        return flag
+    found = torch.tensor([float(flag)], device=device)
+    dist.all_reduce(found, op=dist.ReduceOp.MAX)
+    return bool(found)
+
+
 def barrier() -> None:
     if world() > 1:
         dist.barrier()
@@ -84,7 +93,7 @@ def local_device() -> str | None:
     return None
 
 
-def wrap(module: nn.Module, device: torch.device, unused: bool) -> nn.Module:
+def wrap(module: nn.Module, device: torch.device, unused: bool = False) -> nn.Module:
     """Gradients averaged over processes during the backward pass; the module itself for a single process.
 
     `unused`: may a step leave some parameters without a gradient (players that move in turn)?
