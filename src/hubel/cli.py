@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with _standard_output(as_json) as output:
             status, result = _run(words, as_json)
-            if as_json and result is not None and _first_process():
+            if as_json and result is not None and _first_process() and not (status and _tried_again()):
                 from hubel.cli_show import as_text
 
                 output.write(as_text(result) + "\n")
@@ -111,6 +111,12 @@ def _print_help(text: str, as_json: bool) -> tuple[int, Result]:
 def _first_process() -> bool:
     """Only the first of several processes (torchrun) prints results."""
     return os.environ.get("RANK", "0") == "0"
+
+
+def _tried_again() -> bool:
+    """Will torchrun start this process anew where it fails? Then the next attempt prints the document."""
+    done, most = (int(os.environ.get(f"TORCHELASTIC_{name}", "0")) for name in ("RESTART_COUNT", "MAX_RESTARTS"))
+    return done < most
 
 
 @contextlib.contextmanager

@@ -29,8 +29,8 @@ def _row(run: RunFolder) -> dict[str, Any]:
             "model": settings["model"].value if "model" in settings else None,
             "epochs": len(run.history) or None,
             "metric": metric,
-            "dev": scores.get("dev", {}).get(metric),
-            "test": scores.get("test", {}).get(metric),
+            "dev": scores.get("dev", {}).get(metric or ""),
+            "test": scores.get("test", {}).get(metric or ""),
             "seconds": run.seconds if scores else None,
             "state": run.state,
         }

@@ -46,10 +46,11 @@ def _trained(run: Any, command: Command) -> Outcome:
 
 
 def _reports(run: Any, private: bool) -> list[Path]:
-    """The run's page; a cross-validation has one per fold."""
+    """The run's page; a cross-validation without --refit has one per fold instead."""
     from hubel import api
 
-    folds = sorted(run.path.glob("folds/*/config.json"), key=lambda path: int(path.parent.name))
+    whole = (run.path / "report.html").exists()
+    folds = [] if whole else sorted(run.path.glob("folds/*/config.json"), key=lambda path: int(path.parent.name))
     runs = [api.Run.open(path.parent) for path in folds] or [run]
     return [one.report(private=True) if private else one.path / "report.html" for one in runs]
 

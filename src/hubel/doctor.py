@@ -11,6 +11,7 @@ import os
 import platform
 import shutil
 import sys
+from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -144,7 +145,7 @@ def _data(found: dict[str, Any], out: Path) -> None:
         )
 
 
-def summary(found: dict[str, Any]) -> list[tuple[str, str]]:
+def summary(found: Mapping[str, Any]) -> list[tuple[str, str]]:
     """The facts in words, for a person."""
     cores, memory, disk = found["cores"], found["memory"], found["disk"]
     quota = "no limit" if cores["quota"] is None else f"a limit of {cores['quota']:g}"
