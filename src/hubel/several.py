@@ -30,7 +30,8 @@ Train = Callable[[Dataset, Mapping[str, Any], Path], RunFolder]  # dataset with 
 
 
 ALONE = {"folds": 0, "restarts": 1, "refit": False}
-SPLIT_ALREADY = {"split.train_dev": 0, "split.move_dev": 0, "split.bootstrap": False, "split.dev_from": None}
+SPLIT_ALREADY = {"split.dev": None, "split.test": None, "split.train_dev": 0, "split.move_dev": 0,
+                 "split.bootstrap": False, "split.dev_from": None}  # fmt: skip
 
 
 def jobs(dataset: Dataset, recipe: Recipe) -> tuple[str, list[tuple[Dataset, dict[str, Any]]]]:
