@@ -64,9 +64,11 @@ def train(
         tuple(loggers),
     )
     _start(stack)
-    lost = RunFolder.find(Path(out), launcher=distributed.launcher()) if distributed.restarted() else None
+    lost = distributed.share(_lost_run(Path(out))) if distributed.restarted() else None
     if lost is not None:
-        return resume(lost, progress=job.progress, model=job.model, task=job.task, callbacks=callbacks)
+        data = None if isinstance(source, (str, Path)) else source
+        given = {"model": job.model, "task": job.task, "callbacks": callbacks, "loggers": loggers}
+        return resume(lost, source=data, progress=job.progress, **given)
     if job.from_run is not None and model is None and not any("model" in flat for _, flat in stack):
         stack.insert(0, ("run", _network_of(job.from_run)))
     dataset = load_dataset(source, download=download)
@@ -206,12 +208,13 @@ class Run(RunFolder):
 
         Other data without splits counts as "test".
         """
+        _start([("run", {"device": self.recipe.device})])
         session = self._session(data)
         wanted = list(session.dataset.splits) if split is None else [split]
         if split is not None and split not in session.dataset.splits:
             raise UserError(f"There is no part '{split}'; this data has {', '.join(session.dataset.splits)}.")
         found = outcome.judge(session, wanted, session.autocast, session.plain())
-        if "test" in wanted and data is None:
+        if "test" in wanted and data is None and distributed.is_main():
             self.note_test_look()
         return {name: evaluation.metrics for name, evaluation in found.items()}
 
@@ -302,6 +305,11 @@ def _start(stack: Layers) -> None:
     asked = next((flat["device"] for _, flat in reversed(stack) if flat.get("device")), None)
     chosen = distributed.local_device() or asked or ("cuda" if torch.cuda.is_available() else "cpu")
     distributed.start(torch.device(chosen))
+
+
+def _lost_run(out: Path) -> Path | None:
+    """The run that this launcher's processes wrote before one of them died."""
+    return RunFolder.find(out, launcher=distributed.launcher()) if distributed.is_main() else None
 
 
 def address(source: Any) -> str:

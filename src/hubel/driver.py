@@ -104,10 +104,12 @@ def carry(session: Session, folder: RunFolder, job: Job, state: Mapping[str, Any
         loop.run()
         progress.stop()
         outcome.finish(session, loop, folder, time.monotonic() - started)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         folder.set_state("interrupted", "Ctrl-C")
         progress.stop()
-        progress.say(f"Interrupted at step {loop.step}, saved. Continue with: hubel resume {folder.path}")
+        if any((folder.path / "checkpoints" / "last").glob("*.json")):
+            progress.say(f"Interrupted at step {loop.step}; {folder.path} is saved and can be resumed.")
+            stop.run = folder.path  # type: ignore[attr-defined]
         raise
     except BaseException as fault:
         with contextlib.suppress(Exception):

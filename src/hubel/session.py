@@ -26,6 +26,7 @@ from hubel.data.loader import Loader
 from hubel.data.preprocess import Preprocess
 from hubel.errors import UserError, did_you_mean
 from hubel.nn.init import initialise
+from hubel.nn.shared_norm import share_statistics
 from hubel.recipe import Recipe, Setting
 from hubel.settle import Layers, facts_of, settle
 from hubel.tasks.base import Task
@@ -272,7 +273,7 @@ def place(network: nn.Module, chosen: Recipe) -> tuple[nn.Module, torch.device]:
             raise UserError(
                 "--sync_batchnorm shares batch statistics between processes, and this is one. Leave it out."
             )
-        network = nn.SyncBatchNorm.convert_sync_batchnorm(network)
+        network = share_statistics(network)
     if chosen.deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(True)

@@ -78,7 +78,8 @@ def evaluate(
             if not several:
                 metric.update(found, batch.targets, batch.weights)
     if several:
-        parts = [part for rank in distributed.gather(parts) for part in rank]
+        # batch by batch, the ranks in turn: the order that one process has
+        parts = [part for batch in zip(*distributed.gather(parts), strict=True) for part in batch]
         for predictions, targets, _, weights in parts:
             metric.update(predictions, targets, weights)
     metrics = metric.compute()

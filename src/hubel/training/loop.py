@@ -20,8 +20,9 @@ from torch import Tensor, nn
 from hubel.data.dataset import Dataset
 from hubel.data.loader import Loader
 from hubel.data.order import epoch_order
+from hubel.errors import UserError
 from hubel.recipe import Recipe
-from hubel.tasks.base import Task
+from hubel.tasks.base import Metric, Task
 from hubel.training import checkpoint, distributed
 from hubel.training.callbacks import Callback
 from hubel.training.descent import Descent
@@ -64,8 +65,8 @@ class Loop:
         self.network, self.task, self.data, self.recipe, self.folder = network, task, data, recipe, folder
         self.device, self.callbacks = device, list(callbacks)
         self.batch_size = recipe.batch_size or len(data.splits["train"])
-        n, least = len(data.splits["train"]), 2 * distributed.world()
         # one image alone has no batch statistics, so a last batch that leaves a process with one is left out
+        n, least = len(data.splits["train"]), 2 * distributed.world() if has_batch_statistics(network) else 1
         self.drop_last = n > self.batch_size >= least and 0 < n % self.batch_size < least
         self.steps_per_epoch = data.train.count(n, self.batch_size, self.drop_last)
         self.schedule = create_schedule(
@@ -116,11 +117,21 @@ class Loop:
                 callback.on_step(self, losses)
             if self.batch < self.steps_per_epoch:
                 self._maybe_save()
-                if self.stop or self.interrupted:
-                    self.save()
-                    self._leave_if_interrupted()
+                if self._told_to_stop():
                     return
         self._end_epoch()
+
+    def _told_to_stop(self) -> bool:
+        """Saves where the user or a callback ends the training in mid-epoch; several processes do after one step."""
+        if distributed.world() > 1 and self.device.type != "cpu" and self.step % LOOK_EVERY:
+            return False  # to ask the others is to wait for the GPU
+        leaving = distributed.anywhere(bool(self.interrupted), self.device)
+        if leaving or distributed.anywhere(self.stop, self.device):
+            self.stop = True
+            self.save()
+        if leaving:
+            raise KeyboardInterrupt
+        return self.stop
 
     def _order(self, epoch: int) -> np.ndarray:
         index = self.data.splits["train"]
@@ -178,7 +189,8 @@ class Loop:
         row |= {f"train.{name}": float(loss) / max(self.batch, 1) for name, loss in self._sums.items()}
         row["train.loss"] = sum(float(loss) for loss in self._sums.values()) / max(self.batch, 1)
         if self._measured:
-            row |= {f"train.{name}": value for name, value in self._train_metric.compute().items() if name != "loss"}
+            scores = merged(self.task, self._train_metric).compute()
+            row |= {f"train.{name}": value for name, value in scores.items() if name != "loss"}
         row |= {f"dev.{name}": value for name, value in self.score("dev").items()} if self._has_dev() else {}
         row |= {"seconds": time.monotonic() - self._started, **rates}
         self.history.append(row)
@@ -188,10 +200,7 @@ class Loop:
         self.save()
         for callback in self.callbacks:
             callback.on_epoch(self, row)
-        self._leave_if_interrupted()
-
-    def _leave_if_interrupted(self) -> None:
-        if self.interrupted:
+        if distributed.anywhere(bool(self.interrupted), self.device):
             raise KeyboardInterrupt
 
     def images_per_second(self) -> float:
@@ -253,13 +262,19 @@ class Loop:
             "position": {"epoch": self.epoch, "batch": self.batch, "step": self.step},
             "best": {"score": self.best, "epoch": self.best_epoch, "bad_epochs": self.bad_epochs},
             "epoch": {"sums": self._sums, "images": self._images, "measured": self._measured},
-            "metric": self._train_metric.state(),
+            "metric": distributed.gather(self._train_metric.state()),
             "history": self.history,
             "notes": self.notes,
-            "random": random_state(self.device),
+            "random": distributed.gather(random_state(self.device)),
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `state` gave. Raises UserError where it was written by another number of processes."""
+        if len(state["random"]) != distributed.world():
+            raise UserError(
+                f"This training ran in {len(state['random'])} processes and this is {distributed.world()}: its batches "
+                "would be cut in other places. Start it with as many: torchrun --nproc-per-node N -m hubel resume …"
+            )
         self.network.load_state_dict(state["network"])
         self.descent.restore(state)
         if self.ema is not None and state["ema"] is not None:
@@ -269,16 +284,17 @@ class Loop:
         self.best, self.best_epoch, self.bad_epochs = (state["best"][k] for k in ("score", "epoch", "bad_epochs"))
         self._sums = {name: loss.to(self.device) for name, loss in state["epoch"]["sums"].items()}
         self._images, self._measured = state["epoch"]["images"], state["epoch"]["measured"]
-        self._train_metric.load(state["metric"])
+        self._train_metric.load(state["metric"][distributed.rank()])
         self.history, self.notes = list(state["history"]), list(state["notes"])
-        set_random_state(state["random"], self.device)
+        set_random_state(state["random"][distributed.rank()], self.device)
 
     def save(self) -> None:
         """Checkpoint for resuming; never of weights that are not finite, so that there is a way back."""
+        if not is_finite(list(self.network.parameters())):
+            raise NotFiniteError("a weight is not finite", self.step)
+        state = self.state()  # every process brings its part
         if distributed.is_main():
-            if not is_finite(list(self.network.parameters())):
-                raise NotFiniteError("a weight is not finite", self.step)
-            checkpoint.save(self.folder / "checkpoints" / "last", self.state())
+            checkpoint.save(self.folder / "checkpoints" / "last", state)
         self._saved = time.monotonic()
         distributed.barrier()
 
@@ -316,3 +332,17 @@ class Loop:
     def _tell(self, event: str) -> None:
         for callback in self.callbacks:
             getattr(callback, event)(self)
+
+
+def has_batch_statistics(network: nn.Module) -> bool:
+    return any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in network.modules())
+
+
+def merged(task: Task, metric: Metric) -> Metric:
+    """What all processes saw."""
+    if distributed.world() == 1:
+        return metric
+    whole = task.metric()
+    for state in distributed.gather(metric.state()):
+        whole.merge(state)
+    return whole

@@ -1,0 +1,143 @@
+"""Two processes do what one does: the same weights, one run folder, one document; a lost worker is replaced."""
+
+import signal
+
+import numpy as np
+import pytest
+import torch
+from small_runs import PLAIN, document, only_run, save_npz, start_torchrun, torchrun, wait_for, words
+
+import hubel
+from hubel.training import checkpoint
+
+pytestmark = pytest.mark.processes
+
+NORMED = """
+from torch import nn
+
+def net(*, classes, input):
+    c, h, w = input
+    return nn.Sequential(nn.Conv2d(c, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(),
+                         nn.Linear(4 * h * w, classes))
+"""
+
+MORTAL = """
+import os, signal
+from pathlib import Path
+from torch import nn
+
+class Net(nn.Module):
+    '''Dies once, in the second process, in the middle of the training.'''
+
+    def __init__(self, *, classes, input):
+        super().__init__()
+        self.layer, self.passes = nn.Linear(64, classes), 0
+
+    def forward(self, images):
+        self.passes += self.training
+        marker = Path(__file__).with_name("died")
+        if self.passes == 12 and os.environ.get("RANK") == "1" and not marker.exists():
+            marker.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return self.layer(images.flatten(1))
+"""
+
+
+def last(path):
+    return checkpoint.load(path / "checkpoints" / "last")
+
+
+def compare(one, two, tolerance=1e-5):
+    """Weights, history, metrics and predictions of two runs."""
+    for name, weight in last(one)["network"].items():
+        torch.testing.assert_close(last(two)["network"][name], weight, rtol=tolerance, atol=tolerance, msg=name)
+    first, second = hubel.Run.open(one), hubel.Run.open(two)
+    timing = {"seconds", "images_per_second", "wait_share"}
+    for a, b in zip(first.history, second.history, strict=True):
+        assert {k: v for k, v in a.items() if k not in timing} == pytest.approx(
+            {k: v for k, v in b.items() if k not in timing}, rel=1e-4
+        )
+    for split, metrics in first.metrics.items():
+        assert metrics == pytest.approx(second.metrics[split], rel=1e-4), split
+        a, b = (np.load(path / "predictions" / f"{split}.npz") for path in (one, two))
+        assert np.array_equal(a["index"], b["index"]) and np.array_equal(a["target"], b["target"])
+        for name in a.files:
+            np.testing.assert_allclose(a[name], b[name], rtol=1e-4, atol=1e-4, err_msg=f"{split} {name}")
+
+
+def single(data, out, options):
+    return hubel.train(data, out=out, progress="quiet", **options).path
+
+
+def test_two_processes_follow_one(tmp_path):
+    data = save_npz(tmp_path / "squares.npz", n=102)  # 51 to learn from: 5 steps an epoch, the last with 3 images
+    options = {**PLAIN, "batch_size": "12", "epochs": "4", "precision": "fp32", "keep": "last"}
+    one = single(data, tmp_path / "one", options)
+    done = torchrun(2, "train", data, "--out", tmp_path / "two", "--json", *words(options))
+    found = document(done)
+    two = only_run(tmp_path / "two")
+    assert found["run"] == str(two) and last(two)["position"]["step"] == 20
+    compare(one, two)
+    assert found["metrics"]["test"] == hubel.Run.open(two).metrics["test"]
+    assert (two / "report.html").exists() and not list(two.rglob("*.tmp"))
+    judged = document(torchrun(2, "evaluate", two, "--split", "test", "--json"))
+    assert judged["metrics"]["test"] == found["metrics"]["test"]
+    assert hubel.Run.open(two).test_looks == 2
+
+
+def test_shared_batch_norm_sees_the_global_batch(tmp_path):
+    (tmp_path / "own.py").write_text(NORMED)
+    data = save_npz(tmp_path / "squares.npz", n=102)
+    options = {k: v for k, v in PLAIN.items() if not k.startswith("model")}
+    options |= {
+        "model": f"{tmp_path}/own.py:net",
+        "batch_size": "15",
+        "precision": "fp32",
+        "keep": "last",
+    }
+    one = single(data, tmp_path / "one", options)
+    done = torchrun(2, "train", data, "--out", tmp_path / "two", "--json", "--sync_batchnorm", *words(options))
+    document(done)
+    two = only_run(tmp_path / "two")
+    compare(one, two)
+    assert last(two)["network"]["1.num_batches_tracked"] == 8
+
+
+def test_a_lost_worker_is_replaced(tmp_path):
+    (tmp_path / "own.py").write_text(MORTAL)
+    data = save_npz(tmp_path / "squares.npz", n=128)  # 4 steps an epoch
+    options = {k: v for k, v in PLAIN.items() if not k.startswith("model")}
+    options |= {"model": f"{tmp_path}/own.py:Net", "epochs": "5", "precision": "fp32", "save_every": "3"}
+    whole = single(data, tmp_path / "whole", options)
+    assert not (tmp_path / "died").exists()
+    done = torchrun(
+        2, "train", data, "--out", tmp_path / "cut", "--json", *words(options), launcher=("--max-restarts", "1")
+    )
+    assert (tmp_path / "died").exists(), "the worker did not die: nothing was tested"
+    document(done)
+    cut = only_run(tmp_path / "cut")
+    assert hubel.Run.open(cut).state == "finished"
+    compare(whole, cut)
+
+
+def test_an_interrupted_training_is_saved_once(tmp_path):
+    data = save_npz(tmp_path / "squares.npz", n=128)
+    options = {**PLAIN, "epochs": "100000", "precision": "fp32"}
+    started = start_torchrun(2, "train", data, "--out", tmp_path / "runs", *words(options))
+    try:
+        wait_for(lambda: list(tmp_path.glob("runs/*/1/history.csv")) and "\n4," in history(tmp_path))
+        started.send_signal(signal.SIGINT)
+        _, said = started.communicate(timeout=60)
+    finally:
+        started.kill()
+    path = only_run(tmp_path / "runs")
+    assert f"hubel resume {path}" in said, said
+    assert hubel.Run.open(path).state == "interrupted"
+    assert len(hubel.Run.open(path).history) == last(path)["position"]["epoch"] > 3
+    assert len(last(path)["random"]) == 2
+    with pytest.raises(hubel.UserError, match=r"ran in 2 processes.*torchrun"):
+        hubel.resume(path, progress="quiet")
+
+
+def history(folder):
+    return next(folder.glob("runs/*/1/history.csv")).read_text()
