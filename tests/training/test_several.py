@@ -14,6 +14,8 @@ from hubel.recipe import flatten, unflatten
     "asked", [{"split.dev": 0.1, "split.test": 0.2}, {"split.bootstrap": True}, {"split.train_dev": 0.1}]
 )
 def test_a_child_keeps_the_parts_that_it_is_given(several_of, asked):
+    if "folds" in several_of and "split.bootstrap" in asked:
+        pytest.skip("a sample with repeats can't be cut into folds")
     recipe = unflatten({**several_of, **asked})
     dataset = split(digits(), recipe.split)
     _, work = several.jobs(dataset, recipe)
