@@ -30,6 +30,16 @@ def test_take():
         dataset.take("labels", np.array([0]))
 
 
+def test_labels_as_a_network_knows_them():
+    several = np.eye(3, dtype=np.float32)[[0, 1, 2, 0, 1, 2]]
+    here = make(annotations={"label": np.arange(6) % 3, "labels": several})
+    there = here.with_classes(("c", "x", "a", "b"))
+    assert there.annotations["label"].tolist() == [2, 3, 0, 2, 3, 0]
+    assert there.annotations["labels"].argmax(1).tolist() == [2, 3, 0, 2, 3, 0]
+    with pytest.raises(UserError, match="doesn't know: c"):
+        here.with_classes(("a", "b"))
+
+
 def test_weights_are_one_unless_given():
     assert make().weights.tolist() == [1] * 6 and make().weights.dtype == np.float32
     left = make(splits={"train": np.arange(4), "dev": np.arange(4, 6)}).without(np.array([1, 5]), (Bad("x", "y"),))

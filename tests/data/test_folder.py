@@ -67,6 +67,8 @@ def test_content_wins_over_the_name(make_folder):
     found = formats.open_path(root)
     assert len(found) == 4
     assert all(found.images.read(i).shape == (4, 5, 3) for i in range(4))
+    (root / "cat/BROKEN.JPG").write_bytes(b"junk")  # an image by its name: the check will say what is wrong with it
+    assert len(formats.open_path(root)) == 5
 
 
 def test_other_files_are_announced(make_folder, untouched):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from hubel.data.order import epoch_order
+from hubel.data.order import _invert, epoch_order
 from hubel.errors import UserError
 
 INDEX = np.array([5, 3, 99, 7, 12, 40])
@@ -52,6 +52,8 @@ def test_weights_are_frequencies():
     drawn = np.concatenate([epoch_order(np.arange(6), e, 0, "replacement", weights) for e in range(3000)])
     assert np.abs(np.bincount(drawn, minlength=6) / len(drawn) - weights / 10).max() < 0.01
     assert set(drawn) == {1, 2, 3, 5}
+    edges = np.array([0.0, 0.1, 0.3, 0.6, 1 - 2**-53, 0.5])  # draws on the borders between two examples
+    assert _invert(edges, weights).tolist() == [1, 2, 3, 5, 5, 3]
 
 
 def test_empty():

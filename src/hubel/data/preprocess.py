@@ -127,7 +127,7 @@ class Preprocess:
         if (sizes == self.size).all():
             return f"images are {target} pixels and stay as they are"
         low, high = sizes.min(0), sizes.max(0)
-        found = f"{low[0]} x {low[1]}" + ("" if (low == high).all() else f" to {high[0]} x {high[1]}")
+        found = " x ".join(f"{a}" if a == b else f"{a} … {b}" for a, b in zip(low, high, strict=True))
         grown = (sizes < self.size).any(1).mean()
         return f"images of {found} pixels are {self._how(sizes)} {target}" + (
             f"; {grown:.0%} are enlarged" if grown else ""
