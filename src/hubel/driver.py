@@ -135,6 +135,7 @@ def announce(session: Session, loop: Loop, folder: RunFolder, progress: Any) -> 
         progress.say(note)
     parts = ", ".join(f"{name} {len(index):,}" for name, index in session.dataset.splits.items())
     progress.say(f"{session.dataset.name}: {parts} images; {session.recipe.model} on {session.device}")
+    progress.say(session.preprocess.describe(session.dataset.images.sizes(200)))
     progress.say(str(found))
     warning = plan.room(folder.path, found.disk)
     if warning:
@@ -262,8 +263,7 @@ def continue_run(folder: RunFolder, dataset: Dataset, changes: Mapping[str, Any]
     """From the last whole checkpoint; `changes` are flat options out of CHANGEABLE."""
     settings = folder.settings | recipe.settings_of([("resume", changes)])
     chosen = recipe.unflatten({key: setting.value for key, setting in settings.items()})
-    with np.load(folder.path / "splits.npz") as saved:
-        dataset = dataset.with_splits({name: saved[name] for name in saved.files})
+    dataset = dataset.with_splits(folder.splits)
     parts = load_parts(folder.path, chosen, model=job.model, task=job.task)
     session = Session(settings, chosen, dataset, parts.task, parts.network, parts.preprocess, parts.device)
     checkpoint.clean(folder.path / "checkpoints" / "last")

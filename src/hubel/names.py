@@ -29,6 +29,7 @@ MODELS: Table = {
     "lenet5": "hubel.models.lenet:lenet5",
     "convnet": "hubel.models.convnet:convnet",
     "small_cnn": "hubel.models.convnet:small_cnn",
+    "airbench": "hubel.models.airbench:airbench",
     "resnet8": "hubel.models.resnet_cifar:resnet8",
     "resnet20": "hubel.models.resnet_cifar:resnet20",
     "resnet32": "hubel.models.resnet_cifar:resnet32",

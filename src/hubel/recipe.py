@@ -33,6 +33,7 @@ class OptimizerOptions:
 
     name: str | None = option(None, "the update rule", OPTIMIZERS)
     lr: float | None = option(None, "learning rate at the schedule's peak, > 0")
+    companion: str | None = option(None, "muon: the rule for what has no matrix", ("adamw", "nesterov"))
     momentum: float | None = option(None, "share of the velocity that is kept, in [0, 1)")
     dampening: float | None = option(None, "momentum as a weighted average: share of the gradient left out")
     beta1: float | None = option(None, "Adam: decay of the first moment")
@@ -146,7 +147,7 @@ APPLIES_OPTIMIZER: dict[str, frozenset[str]] = {
     "rmsprop": frozenset({"lr", "alpha", "eps", "momentum", "weight_decay", "l2", "l1", "decay_all"}),
     "adam": frozenset({"lr", "beta1", "beta2", "eps", "weight_decay", "l2", "l1", "decay_all"}),
     "adamw": frozenset({"lr", "beta1", "beta2", "eps", "weight_decay", "l1", "decay_all"}),
-    "muon": frozenset({"lr", "momentum", "beta1", "beta2", "eps", "weight_decay", "l1", "decay_all"}),
+    "muon": frozenset({"lr", "companion", "momentum", "beta1", "beta2", "eps", "weight_decay", "l1", "decay_all"}),
 }
 APPLIES_SCHEDULE: dict[str, frozenset[str]] = {
     "constant": frozenset({"warmup"}),

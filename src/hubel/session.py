@@ -25,6 +25,7 @@ from hubel.data.dataset import Dataset
 from hubel.data.loader import Loader
 from hubel.data.preprocess import Preprocess
 from hubel.errors import UserError, did_you_mean
+from hubel.models.base import Network
 from hubel.nn.init import initialise
 from hubel.nn.shared_norm import share_statistics
 from hubel.recipe import Recipe, Setting
@@ -125,7 +126,7 @@ def load_dataset(source: Any, *, download: bool = False) -> Dataset:
 def split_dataset(dataset: Dataset, options: recipe.SplitOptions) -> Dataset:
     """Splits as given, or made with a seed; see data/split.py."""
     if options.dev_from is not None:
-        dataset = split.train_here_judge_there(dataset, load_dataset(options.dev_from))
+        dataset = split.train_here_judge_there(dataset, check_files(load_dataset(options.dev_from)))
     return split.split(dataset, options)
 
 
@@ -239,6 +240,7 @@ def new_session(
     if chosen.init is not None:
         initialise(network, chosen.init)
     task.prepare(network, dataset, dataset.splits["train"])
+    measure(network, dataset, preprocess)
     network, device = place(network, chosen)
     return Session(settings, chosen, dataset, task, network, preprocess, device)
 
@@ -257,9 +259,29 @@ def make_preprocess(dataset: Dataset, chosen: Recipe, model: Any = None) -> Prep
     return plain.with_statistics(mean, deviation)
 
 
+SEEN = 2_000  # training images that a network may look at before it trains
+
+
+def measure(network: nn.Module, dataset: Dataset, preprocess: Preprocess) -> None:
+    """Show a network that asks for it (`fit`) evenly spaced images of the training part."""
+    if not isinstance(network, Network) or type(network).fit is Network.fit:
+        return
+    train = dataset.splits["train"]
+    rows = train[np.linspace(0, len(train) - 1, min(SEEN, len(train))).astype(np.int64)]
+    pixels = np.stack([preprocess.geometry(dataset.images.read(int(row)))[0] for row in rows])
+    network.fit(preprocess.normalise(torch.from_numpy(pixels.astype(np.int32 if preprocess.depth == 16 else np.uint8))))
+
+
+def named_device(word: str) -> torch.device:
+    try:
+        return torch.device(word)
+    except RuntimeError as fault:
+        raise UserError(f"There is no kind of device '{word}'. Use cpu, cuda, cuda:1 or mps.") from fault
+
+
 def place(network: nn.Module, chosen: Recipe) -> tuple[nn.Module, torch.device]:
     """On its device, in channels_last where it has filters."""
-    device = torch.device(distributed.local_device() or chosen.device or "cpu")
+    device = named_device(distributed.local_device() or chosen.device or "cpu")
     try:
         network = network.to(device)
     except (RuntimeError, AssertionError) as fault:

@@ -30,6 +30,9 @@ class Network(nn.Module):
     def maps(self, images: Tensor) -> list[Tensor]:
         raise NotImplementedError
 
+    def fit(self, images: Tensor) -> None:
+        """Before training: measure what is not learnt by descent, on normalised training images (N, C, H, W)."""
+
     def default_head(self, classes: int) -> nn.Module:
         """The family's own classifier: takes the list of maps, returns (B, classes)."""
         raise NotImplementedError

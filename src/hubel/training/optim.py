@@ -9,7 +9,8 @@ With g the gradient plus l2 * w, and w <- w * (1 - lr * weight_decay) before eac
     adam      m, s averages of g and g^2 (beta1, beta2);  w <- w - lr * m' / (sqrt(s') + eps), where m' and s' are
               copies corrected by 1 / (1 - beta^t)
     adamw     adam with a decay of 0.01
-    muon      see muon.py for hidden layers; AdamW for the first layer, the last one, biases and norms
+    muon      see muon.py for hidden layers; the first layer, the last one, biases and norms are moved by its
+              companion, adamw, or nesterov with the same rate and momentum
 
 Biases and normalisation layers are neither decayed nor penalised, unless `decay_all`.
 """
@@ -131,9 +132,21 @@ def create_optimizer(network: nn.Module, options: OptimizerOptions, only: Collec
         hidden = {id(p) for p in hidden_weights(network)}
         matrices = [(n, p) for n, p in named if id(p) in hidden]
         rest = [(n, p) for n, p in named if id(p) not in hidden]
-        parts = [FlatMuon(groups(matrices), lr=value["lr"], momentum=value["momentum"])] if matrices else []
-        return Optimizer([*parts, *([_adam(groups(rest), value)] if rest else [])], {p: n for n, p in named})
+        scale = "original" if options.companion == "nesterov" else "match_rms_adamw"
+        parts = [FlatMuon(groups(matrices), value["lr"], value["momentum"], scale=scale)] if matrices else []
+        return Optimizer([*parts, *_companion(rest, penalised, value, options)], {p: n for n, p in named})
     return Optimizer([PARTS[name](groups(named), value)], {p: n for n, p in named})
+
+
+def _companion(
+    rest: Named, penalised: Collection[int], value: Mapping[str, float], options: OptimizerOptions
+) -> list[torch.optim.Optimizer]:
+    """What moves the parameters that are no hidden matrices; Nesterov's leaves the decay to the matrices."""
+    if not rest:
+        return []
+    if options.companion == "nesterov":
+        return [_sgd(_groups(rest, penalised, {**value, "weight_decay": 0.0}), value, nesterov=True)]
+    return [_adam(_groups(rest, penalised, value), value)]
 
 
 def hidden_weights(network: nn.Module) -> list[nn.Parameter]:

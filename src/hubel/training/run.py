@@ -123,6 +123,23 @@ class RunFolder:
         return self._read_json("manifest.json")
 
     @property
+    def splits(self) -> dict[str, Any]:
+        """{split: positions (n,) int64}, as they were when the run began. Raises UserError where they are lost."""
+        import zipfile
+        import zlib
+
+        import numpy as np
+
+        try:
+            with np.load(self.path / "splits.npz", allow_pickle=False) as saved:
+                return {name: saved[name] for name in saved.files}
+        except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile, zlib.error) as fault:
+            raise UserError(
+                f"{self.path / 'splits.npz'} is missing or damaged ({fault}): which image was in which part is lost. "
+                "Copy it from a backup, or train again."
+            ) from fault
+
+    @property
     def state(self) -> str:
         """running, interrupted, failed, finished; "interrupted" too where the process died while running."""
         saved = self._read_json("state.json")
