@@ -42,10 +42,15 @@ class StubRun:
         return self.path / "report.html"
 
 
+@pytest.fixture(autouse=True)
+def eighty_columns(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+
+
 @pytest.fixture
 def stub(monkeypatch, tmp_path):
     """`stub.calls` are the keyword arguments of api.train and api.resume."""
-    found = SimpleNamespace(run=StubRun(tmp_path / "runs" / "digits-mlp" / "1"), calls=[])
+    found = SimpleNamespace(run=StubRun(tmp_path / "runs" / "[bold]digits-mlp" / "1"), calls=[])
 
     def train(source="digits", **options):
         print("a library prints")

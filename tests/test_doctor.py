@@ -12,6 +12,11 @@ from hubel.cli import main
 from hubel.training import machine
 
 
+@pytest.fixture(autouse=True)
+def eighty_columns(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+
+
 @pytest.fixture
 def found(tmp_path):
     return doctor.examine(tmp_path / "runs")
