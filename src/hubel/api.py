@@ -16,12 +16,13 @@ import torch
 from torch import nn
 
 from hubel import driver, names, outcome
-from hubel.data.decode import BadImage, decode
+from hubel.data.decode import BadImage, convert, decode
+from hubel.data.python import to_array
 from hubel.driver import Job
 from hubel.errors import UserError
 from hubel.rebuild import Parts, load_parts, load_weights
 from hubel.recipe import Recipe, Setting, flatten, flatten_nested, settings_of, unflatten
-from hubel.session import Session, load_dataset, make_plain_network, split_dataset
+from hubel.session import Session, load_dataset, make_plain_network, named_device, split_dataset
 from hubel.settle import Layers, facts_of, settle
 from hubel.training import distributed
 from hubel.training.callbacks import Callback, Logger
@@ -224,8 +225,7 @@ class Run(RunFolder):
         dataset = load_dataset(data if data is not None else _source_of(self))
         if data is None:
             driver.same_data(dataset, self)
-            with np.load(self.path / "splits.npz") as saved:
-                dataset = dataset.with_splits({name: saved[name] for name in saved.files})
+            dataset = dataset.with_splits(self.splits)
         else:
             dataset = dataset.with_classes(parts.classes) if parts.classes else dataset
             dataset = dataset if dataset.splits else dataset.with_splits({"test": dataset.usable()})
@@ -255,13 +255,14 @@ def named(images: Iterable[Any]) -> list[tuple[str, Any]]:
 
 def read(image: Any, parts: Parts) -> np.ndarray:
     """(H, W, C) with the channels that the network was trained on."""
-    channels = parts.preprocess.channels
     try:
-        if isinstance(image, (str, Path)):
-            if not Path(image).exists():
-                raise UserError(f"There is no file '{image}' (looked for {Path(image).absolute()}).")
-            return decode(Path(image), channels=channels)
-        return decode(image, channels=channels)
+        if not isinstance(image, (str, Path)):
+            return convert(to_array(image), parts.preprocess.channels)
+        if Path(image).is_dir():
+            raise UserError(f"'{image}' is a folder; name the images in it.")
+        if not Path(image).exists():
+            raise UserError(f"There is no file '{image}' (looked for {Path(image).absolute()}).")
+        return decode(Path(image), channels=parts.preprocess.channels)
     except BadImage as fault:
         raise UserError(f"'{image}' can't be read as an image: {fault}") from fault
 
@@ -304,7 +305,7 @@ def _start(stack: Layers) -> None:
     """Join the other processes, where torchrun started several; respect a container's share of the cores."""
     asked = next((flat["device"] for _, flat in reversed(stack) if flat.get("device")), None)
     chosen = distributed.local_device() or asked or ("cuda" if torch.cuda.is_available() else "cpu")
-    distributed.start(torch.device(chosen))
+    distributed.start(named_device(chosen))
 
 
 def _lost_run(out: Path) -> Path | None:
@@ -321,7 +322,11 @@ def address(source: Any) -> str:
 
 def _source_of(folder: RunFolder) -> str:
     source = folder.manifest.get("data", {}).get("source")
-    if source is None or str(source).startswith("<"):
+    if source is None:
+        raise UserError(
+            f"{folder.path / 'manifest.json'} is missing or says nothing of the data; give it with source=… or data=…."
+        )
+    if str(source).startswith("<"):
         raise UserError(f"{folder.path} was trained on data given from Python; give it again with source=… or data=….")
     return source
 

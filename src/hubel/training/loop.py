@@ -81,6 +81,7 @@ class Loop:
         self.best_epoch = self.bad_epochs = 0
         self.history: list[dict[str, Any]] = []
         self.notes: list[str] = []
+        self._lost: set[str] = set()
         self._begin_epoch()
 
     # The outer loop ---------------------------------------------------------------------------------------
@@ -195,6 +196,7 @@ class Loop:
         row |= {"seconds": time.monotonic() - self._started, **rates}
         self.history.append(row)
         self.epoch += 1
+        self._note_lost_files()
         self._judge(row)
         self._begin_epoch()
         self.save()
@@ -202,6 +204,13 @@ class Loop:
             callback.on_epoch(self, row)
         if distributed.anywhere(bool(self.interrupted), self.device):
             raise KeyboardInterrupt
+
+    def _note_lost_files(self) -> None:
+        """Files that were whole before the training and can't be read any more: they count for nothing."""
+        failed = {**self.data.train.failed, **self.data.plain.failed}
+        for name in failed.keys() - self._lost:
+            self.note(f"{name} could not be read in epoch {self.epoch} ({failed[name]}); it counts for nothing.")
+        self._lost |= failed.keys()
 
     def images_per_second(self) -> float:
         """In this epoch so far."""
