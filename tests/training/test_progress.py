@@ -30,11 +30,16 @@ def test_clock(seconds, text):
 
 def test_a_line_names_what_matters():
     assert line(ROW, 12) == (
-        "epoch  2/12  loss 0.5000  dev loss 0.2500  dev accuracy 0.8750  1,000 images/s  waiting 50%  1:01"
+        "epoch  2/12  loss 0.500  dev loss 0.250, accuracy 0.8750  1,000 images/s  waiting 50%  1:01"
     )
     assert line({"epoch": 1, "seconds": 1.0, "dev.shape.accuracy": 0.5, "dev.size.mae": 2.0}, 2) == (
-        "epoch 1/2  dev shape accuracy 0.5000  dev size mae 2.0000  1.0 s"
+        "epoch 1/2  dev shape accuracy 0.5000, size mae 2.0000  1.0 s"
     )
+
+
+def test_a_usual_line_fits_80_columns():
+    usual = line({**ROW, "wait_share": 0.04, "epoch": 20, "images_per_second": 12345.0}, 20)
+    assert "waiting" not in usual and len(usual) <= 80
 
 
 def test_lines_without_a_terminal(capsys):

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from typing import Any
 
 EVERY = 0.1  # seconds between updates of the bar
+WAITING = 0.1  # a share of waiting for data that a line mentions
 KINDS = ("auto", "bar", "lines", "quiet")
 
 
@@ -119,14 +120,20 @@ def step_facts(values: Mapping[str, Any]) -> str:
 
 
 def line(row: Mapping[str, Any], epochs: int) -> str:
-    """epoch 3/20  loss 0.4012  dev accuracy 0.9123  9,876 images/s  waiting 3%  6.1 s"""
+    """epoch 3/20  loss 0.401  dev loss 0.412, accuracy 0.9123  9,876 images/s  6.1 s
+
+    The share of waiting is worth its place only where it is large.
+    """
     parts = [f"epoch {row['epoch']:>{len(str(epochs))}}/{epochs}"]
     if "train.loss" in row:
-        parts.append(f"loss {row['train.loss']:.4f}")
-    shown = [key for key in ("dev.loss", *_deciding(row)) if key in row]
-    parts += [f"{key.replace('.', ' ')} {row[key]:.4f}" for key in shown]
+        parts.append(f"loss {row['train.loss']:.3f}")
+    dev = [f"loss {row['dev.loss']:.3f}"] if "dev.loss" in row else []
+    dev += [f"{key.removeprefix('dev.').replace('.', ' ')} {row[key]:.4f}" for key in _deciding(row)]
+    parts += [f"dev {', '.join(dev)}"] if dev else []
     if "images_per_second" in row:
-        parts += [f"{row['images_per_second']:,.0f} images/s", f"waiting {row['wait_share']:.0%}"]
+        parts.append(f"{row['images_per_second']:,.0f} images/s")
+    if row.get("wait_share", 0) >= WAITING:
+        parts.append(f"waiting {row['wait_share']:.0%}")
     return "  ".join([*parts, clock(row["seconds"])])
 
 
