@@ -427,15 +427,15 @@ def test_files_that_are_no_images(finished, tmp_path, untouched):
 class FullDisk(Callback):
     """From a step on, nothing can be written."""
 
-    def __init__(self, monkeypatch, step, fault=OSError(28, "No space left on device")):
-        self.monkeypatch, self.step, self.fault = monkeypatch, step, fault
+    def __init__(self, monkeypatch, step):
+        self.monkeypatch, self.step = monkeypatch, step
 
     def on_step(self, loop, losses):
         if loop.step == self.step:
             self.monkeypatch.setattr(atomic.os, "fsync", self._refuse)
 
     def _refuse(self, handle):
-        raise self.fault
+        raise OSError(28, "No space left on device")
 
 
 def test_a_disk_that_fills_in_mid_training(tmp_path, monkeypatch):

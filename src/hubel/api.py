@@ -40,7 +40,7 @@ def train(
     recipe: str | Recipe | None = None,
     config: str | Path | None = None,
     out: str | Path = "runs",
-    from_run: str | Path | None = None,
+    from_run: str | Path | RunFolder | None = None,
     download: bool = False,
     progress: Any = None,
     layers: Layers | None = None,
@@ -60,7 +60,7 @@ def train(
         recipe if isinstance(recipe, str) else None,
         None if isinstance(model, str) else model,
         None if isinstance(task, str) else task,
-        Path(from_run) if from_run is not None else None,
+        _path_of(from_run) if from_run is not None else None,
         tuple(callbacks),
         tuple(loggers),
     )
@@ -85,7 +85,7 @@ def train(
 
 
 def resume(
-    path: str | Path,
+    path: str | Path | RunFolder,
     *,
     source: Any = None,
     model: Any = None,
@@ -105,7 +105,7 @@ def resume(
     changes = {key: value for _, flat in stack_layers(None, None, layers, options) for key, value in flat.items()}
     driver.check_changes(changes)
     _start([("resume", changes)])
-    folder = RunFolder.open(Path(path))
+    folder = RunFolder.open(_path_of(path))
     dataset = load_dataset(source if source is not None else _source_of(folder))
     driver.same_data(dataset, folder)
     chosen = unflatten({key: setting.value for key, setting in folder.settings.items()})
@@ -290,6 +290,10 @@ def read_config(path: Path) -> dict[str, Any]:
         raise UserError(f"The configuration file {path} can't be read: {fault.strerror}.") from fault
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as fault:
         raise UserError(f"{path} is not valid TOML: {fault}.") from fault
+
+
+def _path_of(run: str | Path | RunFolder) -> Path:
+    return run.path if isinstance(run, RunFolder) else Path(run)
 
 
 def _progress(given: Any) -> Any:

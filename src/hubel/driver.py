@@ -134,7 +134,7 @@ def announce(session: Session, loop: Loop, folder: RunFolder, progress: Any) -> 
     for note in session.dataset.notes:
         progress.say(note)
     parts = ", ".join(f"{name} {len(index):,}" for name, index in session.dataset.splits.items())
-    progress.say(f"{session.dataset.name}: {parts} images; {session.recipe.model} on {session.device}")
+    progress.say(f"{session.dataset.name}: {parts} images; {outcome.label(session)} on {session.device}")
     progress.say(session.preprocess.describe(session.dataset.images.sizes(200)))
     progress.say(str(found))
     warning = plan.room(folder.path, found.disk)
@@ -221,6 +221,11 @@ def begin_all(
 ) -> RunFolder:
     """Folds, restarts and a refit: children first, then what the parent shows."""
     chosen = session.recipe
+    if chosen.restarts > 1 and chosen.init is None and isinstance(job.model, torch.nn.Module):
+        raise UserError(
+            "Restarts begin from other weights each time, and a network given as an object has its own. Give the class "
+            "or a function that makes it, or choose --init."
+        )
     if distributed.is_main():
         write_beginnings(session, folder, source, dataset.hash())
         folder.set_state("running")

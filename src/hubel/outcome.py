@@ -94,7 +94,7 @@ def report_data(
     details = as_values(session.task.details(found.predictions, found.targets, found.weights)) if found else {}
     primary = session.task.primary
     return values.ReportData(
-        title=f"{session.recipe.model} on {session.dataset.name}",
+        title=f"{label(session)} on {session.dataset.name}",
         dataset=data_facts(session),
         model=model_facts(session),
         task=session.task.name,
@@ -146,7 +146,12 @@ def data_facts(session: Session) -> values.DataFacts:
 def model_facts(session: Session) -> values.ModelFacts:
     parameters = sum(p.numel() for p in session.network.parameters() if p.requires_grad)
     shape = (session.preprocess.channels, *session.preprocess.size)
-    return values.ModelFacts(str(session.recipe.model), parameters, shape)
+    return values.ModelFacts(label(session), parameters, shape)
+
+
+def label(session: Session) -> str:
+    """The network's name; the class alone where it comes from a file."""
+    return str(session.recipe.model).rpartition(":")[2]
 
 
 def intervals(session: Session, found: Evaluation) -> dict[str, tuple[float, float]]:

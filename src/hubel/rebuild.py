@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from hubel.errors import UserError
 from hubel.recipe import Recipe
 from hubel.session import Session, make_network, number_format, place
 from hubel.tasks.base import Task
+from hubel.tasks.joint import Joint
 from hubel.training import checkpoint
 from hubel.training.atomic import write_atomically
 from hubel.training.ema import EMA
@@ -62,9 +63,7 @@ def load_parts(folder: Path, chosen: Recipe, *, model: Any = None, task: Task | 
             f"{folder} is not a whole run: network.json is missing or damaged ({fault}). It was stopped before the "
             "first step; train again."
         ) from fault
-    if task is None:
-        settings = dict(saved["task"])
-        task = names.resolve(names.TASKS, settings.pop("name"))(**{k: tuples(v) for k, v in settings.items()})
+    task = rebuild_task(saved["task"], chosen.task) if task is None else as_saved(task, saved["task"])
     if model is None and saved["model"] not in names.MODELS and ".py:" not in saved["model"]:
         raise UserError(
             f"This run trained an own network, '{saved['model']}', that was given from Python. Give it again: "
@@ -74,6 +73,33 @@ def load_parts(folder: Path, chosen: Recipe, *, model: Any = None, task: Task | 
     network = make_network(model if model is not None else saved["model"], saved["model_options"], task, shape)
     network, device = place(network, chosen)
     return Parts(network, task, preprocess, device, tuple(saved["classes"]), chosen.precision or "fp32")
+
+
+def rebuild_task(settings: Mapping[str, Any], word: str | None) -> Task:
+    """The fitted task of a run; `word` is what the user asked for, maybe file.py:Class."""
+    name = str(word) if ".py:" in str(word) else settings["name"]
+    if name not in names.TASKS and ".py:" not in name and name != "joint":
+        raise UserError(
+            f"This run trained an own task, '{name}', that was given from Python. Give it again: "
+            "Run.open(path, task=...)."
+        )
+    kind = Joint if name == "joint" else names.resolve(names.TASKS, name)
+    return kind(**{k: tuples(v) for k, v in settings.items() if k != "name"})
+
+
+def as_saved(task: Task, settings: Mapping[str, Any]) -> Task:
+    """A task from Python with what was fitted when the run began (class weights, the mean of the targets)."""
+    if task.name != settings["name"]:
+        raise UserError(f"This run trained the task '{settings['name']}', and '{task.name}' was given. Give the same.")
+    if isinstance(task, Joint):
+        saved = settings["tasks"]
+        if saved.keys() != task.tasks.keys():
+            raise UserError(f"This run trained {', '.join(saved)} together; {', '.join(task.tasks)} were given.")
+        return replace(task, tasks={name: as_saved(part, saved[name]) for name, part in task.tasks.items()})
+    if not is_dataclass(task):
+        return task
+    known = {f.name for f in fields(task)}
+    return replace(task, **{k: tuples(v) for k, v in settings.items() if k in known})
 
 
 def tuples(value: Any) -> Any:

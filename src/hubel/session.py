@@ -6,10 +6,11 @@ part, the fitted task) is read from the run's `network.json`.
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -147,7 +148,8 @@ def make_task(settings: Mapping[str, Setting], dataset: Dataset) -> Task:
 
 def make_network(name: Any, options: Mapping[str, Any], task: Task, shape: tuple[int, int, int]) -> nn.Module:
     """The network by name, file.py:Class, as a function or as it is, with the task's head on it."""
-    network = name if isinstance(name, nn.Module) else make_plain_network(name, options, task.width, shape)
+    own = isinstance(name, nn.Module)  # the user's stays as it is: folds and restarts each begin with a copy
+    network = copy.deepcopy(name) if own else make_plain_network(name, options, task.width, shape)
     if hasattr(network, "default_head"):
         network.head = task.head(network)
     _check_output(network, task, shape)
@@ -226,7 +228,7 @@ def new_session(
         layers = [*layers, ("python", {"model": _name_of(model)})]
     if task is not None:
         layers = [*layers, ("python", {"task": task.name})]
-    settings = settle(layers, facts_of(dataset), recipe_name, dataset.name)
+    settings = with_whole_paths(settle(layers, facts_of(dataset), recipe_name, dataset.name))
     chosen = recipe.unflatten({key: setting.value for key, setting in settings.items()})
     if task is not None:
         task.accepts(dataset)
@@ -243,6 +245,15 @@ def new_session(
     measure(network, dataset, preprocess)
     network, device = place(network, chosen)
     return Session(settings, chosen, dataset, task, network, preprocess, device)
+
+
+def with_whole_paths(settings: dict[str, Setting]) -> dict[str, Setting]:
+    """own.py:Net as /where/it/is/own.py:Net, so that the run finds it from any folder."""
+    own = {key: settings[key] for key in ("model", "task") if ".py:" in str(settings[key].value)}
+    for key, setting in own.items():
+        place, _, name = setting.value.rpartition(":")
+        settings[key] = replace(setting, value=f"{Path(place).expanduser().absolute()}:{name}")
+    return settings
 
 
 def _name_of(model: Any) -> str:
