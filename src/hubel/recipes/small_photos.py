@@ -1,17 +1,24 @@
-"""A residual network of three blocks on small colour photos."""
+"""A small network with a measured stem on colour photos of up to 64 pixels."""
 
 OPTIONS = {
-    "model": "resnet8",
+    "model": "airbench",
     "task": "classification",
-    "epochs": 30,
-    "batch_size": 128,
-    "optimizer.name": "nesterov",
-    "optimizer.lr": 0.1,
+    "task.smoothing": 0.2,
+    "epochs": 44,
+    "batch_size": 256,
+    "optimizer.name": "muon",
+    "optimizer.companion": "nesterov",
+    "optimizer.lr": 0.05,
     "optimizer.momentum": 0.9,
-    "optimizer.weight_decay": 5e-4,
-    "schedule.name": "onecycle",
+    "optimizer.weight_decay": 0.1,
+    "schedule.name": "linear",
+    "schedule.warmup": 4.4,
+    "regularize.ema": 0.99,
     "augment.shift": 4,
+    "augment.border": "mirror",
     "augment.flip": "alternating",
-    "augment.cutout": 8,
+    "augment.crop": 0,
+    "augment.cutout": 12,
+    "views": "mirror",
     "keep": "last",
 }
