@@ -54,7 +54,9 @@ def table(rows: Sequence[Sequence[Any]]) -> str:
     words = [[str(cell) for cell in row] for row in rows]
     widths = [max(len(row[k]) for row in words) for k in range(len(words[0]))]
     lines = [
-        "  ".join(cell.ljust(w) if k == 0 else cell.rjust(w) for k, (cell, w) in enumerate(zip(row, widths, strict=True)))
+        "  ".join(
+            cell.ljust(w) if k == 0 else cell.rjust(w) for k, (cell, w) in enumerate(zip(row, widths, strict=True))
+        )
         for row in words
     ]
     return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:]])

@@ -104,7 +104,7 @@ def hubel(work: Work, turns: Turns) -> None:
 
 def limit(work: Work, turns: Turns) -> None:
     """The tightest loop: images resident as padded bytes, mirrored ones beside them, so that a batch is one gather."""
-    from hubel.train.auto import native_bf16
+    from hubel.training.auto import native_bf16
 
     bf16, _ = native_bf16(work.device)
     network = work.module().to(memory_format=torch.channels_last).train()
@@ -180,6 +180,7 @@ def default(work: Work, turns: Turns) -> None:
 
 
 def lightning(work: Work, turns: Turns) -> None:
+    declare_operators()
     import lightning as package
 
     class Module(package.LightningModule):
@@ -237,7 +238,7 @@ def sgd(rule):
 
 
 def declare_operators() -> None:
-    """torchvision, which fastai imports, needs its compiled operators to be known; no training here calls one.
+    """torchvision, which Lightning and fastai import, wants to know its compiled operators; nothing here calls one.
 
     Beside a torch for the CPU only, the library that brings them can't be loaded: their names are declared instead.
     """

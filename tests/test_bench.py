@@ -1,0 +1,102 @@
+"""The benchmarks' own arithmetic, their networks, and that each explains itself."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+BENCH = Path(__file__).parent.parent / "bench"
+
+
+@pytest.fixture(autouse=True)
+def bench_modules(monkeypatch):
+    """The scripts import each other by plain names; forget those afterwards."""
+    before = set(sys.modules)
+    monkeypatch.syspath_prepend(BENCH)
+    yield
+    for name in ("common", "networks", "train", "turns", "competitors", "accuracy"):
+        if name not in before:
+            sys.modules.pop(name, None)
+
+
+def test_ratio_pairs_rounds():
+    from common import ratio, spread
+
+    found = ratio([10.0, 30.0, 20.0], [5.0, 10.0, 20.0])  # 2, 3, 1
+    assert (found.median, found.low, found.high, found.n) == (2.0, 1.0, 3.0, 3)
+    assert found.text(1) == "2.0 (1.0–3.0)"
+    assert spread([1.0, 4.0]).median == 2.5
+    # pair by pair: 1, 1, 1, though the medians' ratio would be the same only by chance
+    assert ratio([1.0, 5.0, 9.0], [1.0, 5.0, 9.0]).text(2) == "1.00 (1.00–1.00)"
+
+
+@pytest.mark.parametrize(("ours", "theirs"), [([1.0], [1.0, 2.0]), ([1.0], [0.0]), ([], [])])
+def test_ratio_refuses_what_does_not_pair(ours, theirs):
+    from common import ratio
+
+    with pytest.raises(ValueError):
+        ratio(ours, theirs)
+
+
+def test_table_lines_up():
+    from common import table
+
+    assert table([["who", "n"], ["a", 100], ["bcd", 1]]) == "who    n\n--------\na    100\nbcd    1"
+
+
+def test_rows_name_goals_and_what_was_not_measured():
+    from train import rows_of
+
+    rates = {"hubel": [100.0, 110.0], "limit": [102.0, 112.0], "default": [50.0, 50.0]}
+    rows = {row[0]: row[2:] for row in rows_of({"images_per_second": rates, "missing": {"fastai": "No module"}})}
+    assert rows["limit"] == ["0.98 (0.98–0.98)", "≥ 0.97", "met"]
+    assert rows["default"] == ["2.10 (2.00–2.20)", "≥ 2.5", "missed"]
+    assert rows["fastai"][0] == "No module"
+    without = {row[0]: row[2:] for row in rows_of({"images_per_second": rates, "missing": {}}, None)}
+    assert without["default"] == ["2.10 (2.00–2.20)", "", ""]  # no goal without native bf16
+
+
+def test_networks_are_those_of_the_zoo():
+    from networks import NETWORKS
+
+    import hubel
+
+    for name, size in (("lenet5", 61_706), ("small_cnn", None)):
+        shape = (1, 28, 28)
+        ours, theirs = hubel.create_model(name, input=shape), NETWORKS[name](input=shape)
+        assert [p.shape for p in ours.parameters()] == [p.shape for p in theirs.parameters()]
+        assert size is None or sum(p.numel() for p in theirs.parameters()) == size
+        theirs.load_state_dict(dict(zip(theirs.state_dict(), ours.state_dict().values(), strict=True)))
+        images = torch.randn(2, *shape)
+        torch.testing.assert_close(ours.eval()(images), theirs.eval()(images))
+    assert sum(p.numel() for p in NETWORKS["resnet18"](classes=1000).parameters()) == 11_689_512
+
+
+def test_windows_shift_and_mirror():
+    """The limit's augmentation against an obvious loop."""
+    import numpy as np
+    from competitors import Windows, Work
+
+    random = np.random.default_rng(0)
+    work = Work("small_cnn", random.integers(0, 256, (5, 8, 6, 3), dtype=np.uint8), np.zeros(5, np.int64), 2, 1)
+    windows = Windows(work)
+    assert work.shift == 2
+    np.random.seed(0)
+    rows = np.array([3, 0, 3, 4])
+    got = windows.batch(rows)
+    np.random.seed(0)
+    mirrored = np.random.randint(0, 2, 4)
+    (y, x), (mean, std) = np.random.randint(0, 5, (2, 4)), work.statistics()
+    for b, row in enumerate(rows):
+        image = work.images[row][:, ::-1] if mirrored[b] else work.images[row]
+        padded = np.pad(image, ((2, 2), (2, 2), (0, 0)), mode="reflect")[y[b] : y[b] + 8, x[b] : x[b] + 6]
+        wanted = torch.from_numpy((padded / 255 - mean) / std).permute(2, 0, 1).float()
+        torch.testing.assert_close(got[b], wanted, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("script", ["train.py", "kill.py"])
+def test_help(script):
+    found = subprocess.run([sys.executable, BENCH / script, "--help"], capture_output=True, text=True, check=True)
+    assert "python bench/" in found.stdout
