@@ -70,8 +70,8 @@ def single(data, out, options):
 
 
 def test_two_processes_follow_one(tmp_path):
-    data = save_npz(tmp_path / "squares.npz", n=102)  # 51 to learn from: 5 steps an epoch, the last with 3 images
-    options = {**PLAIN, "batch_size": "12", "epochs": "4", "precision": "fp32", "keep": "last"}
+    data = save_npz(tmp_path / "squares.npz", n=1098)  # 549 to learn from: 5 steps an epoch, the last with one image
+    options = {**PLAIN, "batch_size": "137", "epochs": "4", "precision": "fp32", "keep": "last"}
     one = single(data, tmp_path / "one", options)
     done = torchrun(2, "train", data, "--out", tmp_path / "two", "--json", *words(options))
     found = document(done)

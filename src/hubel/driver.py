@@ -97,6 +97,8 @@ def carry(session: Session, folder: RunFolder, job: Job, state: Mapping[str, Any
     )
     try:
         announce(session, loop, folder, progress)
+        if distributed.rank():  # all began with the same weights; from here on each drops other units
+            torch.manual_seed(session.recipe.seed + 1_000_003 * distributed.rank())
         if state is not None:
             loop.restore(state)
         if distributed.is_main():

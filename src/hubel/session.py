@@ -306,7 +306,8 @@ def place(network: nn.Module, chosen: Recipe) -> tuple[nn.Module, torch.device]:
             raise UserError(
                 "--sync_batchnorm shares batch statistics between processes, and this is one. Leave it out."
             )
-        network = share_statistics(network)
+        convert = nn.SyncBatchNorm.convert_sync_batchnorm if device.type == "cuda" else share_statistics
+        network = convert(network)
     if chosen.deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(True)

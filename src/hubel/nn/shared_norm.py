@@ -33,14 +33,14 @@ class SharedBatchNorm(_Norm):
         n, total = all_reduce(torch.cat([own, x.sum(around)])).split([1, x.shape[1]])
         centred = x - (total / n).view(shape)
         variance = all_reduce(centred.square().sum(around)) / n
-        self._remember(total.detach() / n.detach(), variance.detach(), float(n))
+        self._remember(total.detach() / n.detach(), variance.detach(), n.detach())
         found = centred * torch.rsqrt(variance + self.eps).view(shape)
         if self.affine:
             found = found * self.weight.view(shape) + self.bias.view(shape)
         return found.to(images.dtype)
 
     @torch.no_grad()
-    def _remember(self, mean: Tensor, variance: Tensor, n: float) -> None:
+    def _remember(self, mean: Tensor, variance: Tensor, n: Tensor) -> None:
         """Running averages, as nn.BatchNorm2d keeps them: with the unbiased variance."""
         if not self.track_running_stats or self.running_mean is None or self.running_var is None:
             return
@@ -48,7 +48,7 @@ class SharedBatchNorm(_Norm):
         self.num_batches_tracked.add_(1)
         share = 1 / float(self.num_batches_tracked) if self.momentum is None else self.momentum
         self.running_mean.lerp_(mean, share)
-        self.running_var.lerp_(variance * (n / max(n - 1, 1)), share)
+        self.running_var.lerp_(variance * (n / (n - 1).clamp(min=1)), share)
 
 
 def share_statistics(module: nn.Module) -> nn.Module:
