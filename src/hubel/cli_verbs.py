@@ -39,9 +39,12 @@ def resume(command: Command) -> Outcome:
 
 
 def _trained(run: Any, command: Command) -> Outcome:
+    from hubel.training import distributed
+
     reports = [str(path) for path in _reports(run, command.has("private"))]
     found = {"run": str(run.path), "report": reports[0] if reports else None, "seconds": run.seconds}
     found |= {"metrics": run.metrics, **({"reports": reports} if len(reports) > 1 else {})}
+    distributed.finish()
     return 0, found, lambda: cli_show.trained(found, run.primary)
 
 

@@ -5,10 +5,8 @@ Each choice is a rule that can be read here, never a measurement of time, and is
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,6 +14,7 @@ import torch
 from hubel.data.augment import policy
 from hubel.errors import UserError
 from hubel.recipe import Setting
+from hubel.training import machine
 
 IMAGES_TO_SEE = 600_000  # where no recipe was measured: epochs = this / n, between 5 and 100
 COMPILE_STEPS = 2_000  # compiling takes a minute or so; shorter trainings don't earn it back
@@ -99,17 +98,9 @@ def native_bf16(device: str) -> tuple[bool, str]:
         native = torch.cuda.is_bf16_supported(including_emulation=False)
         return native, "the GPU has native bf16" if native else "the GPU has no native bf16"
     if device == "cpu":
-        flags = _cpu_flags() & {"avx512_bf16", "amx_bf16"}
-        return bool(flags), f"native bf16 ({', '.join(sorted(flags))})" if flags else "the CPU has no native bf16"
+        flags = machine.bf16_flags()
+        return bool(flags), f"native bf16 ({', '.join(flags)})" if flags else "the CPU has no native bf16"
     return False, f"not measured on {device}"
-
-
-def _cpu_flags() -> set[str]:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return set()
-    return set(next((line for line in lines if line.startswith("flags")), "").split())
 
 
 def _compile(facts: Facts, get: Callable[[str], Any]) -> tuple[bool, str]:
@@ -121,24 +112,8 @@ def _compile(facts: Facts, get: Callable[[str], Any]) -> tuple[bool, str]:
     return True, f"{steps} steps on a GPU"
 
 
-def cpu_quota() -> int:
-    """Cores that this process may use: its affinity, cut by a container's quota (cgroup v2 and v1)."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
-    except (OSError, ValueError):
-        try:
-            quota = Path("/sys/fs/cgroup/cpu/cpu.cfs_quota_us").read_text().strip()
-            period = Path("/sys/fs/cgroup/cpu/cpu.cfs_period_us").read_text().strip()
-        except OSError:
-            return cores
-    if quota in ("max", "-1"):
-        return cores
-    return max(1, min(cores, -(-int(quota) // int(period))))
-
-
 def _workers(facts: Facts, get: Callable[[str], Any]) -> tuple[int, str]:
-    cores = cpu_quota()
+    cores = machine.cores()
     if str(get("device")).startswith("cuda"):
         return min(cores, 12), f"{cores} cores, free while the GPU works"
     return (0, "one core only") if cores == 1 else (min(cores, 4), f"{cores} cores")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 from pathlib import Path
@@ -61,7 +62,7 @@ def _quota_v1(folder: Path) -> float | None:
 def cores() -> int:
     """How many threads can run at once: the affinity, cut by the quota; at least 1."""
     quota = cpu_quota()
-    return affinity() if quota is None else max(1, min(affinity(), round(quota + 0.499)))
+    return affinity() if quota is None else max(1, min(affinity(), math.ceil(quota)))
 
 
 def memory() -> tuple[int | None, int | None]:

@@ -19,18 +19,15 @@ import json
 import os
 import platform
 import re
-import subprocess
-import sys
-import time
 from collections.abc import Mapping, Sequence
-from importlib import metadata
 from pathlib import Path
 from typing import Any, Self
 
 from hubel.errors import UserError
 from hubel.recipe import Setting
+from hubel.training import history
 from hubel.training.atomic import explain, is_alive, sweep, write_atomically
-from hubel.training.machine import processor
+from hubel.training.manifest import manifest as manifest
 
 SCHEMA = 1
 
@@ -96,8 +93,6 @@ class RunFolder:
         whole = newest is not None and any((newest.parent / "checkpoints" / "last").glob("*.json"))
         return newest.parent if newest is not None and whole else None
 
-    # Reading ----------------------------------------------------------------------------------------------
-
     def _read_json(self, name: str) -> dict[str, Any]:
         try:
             found = json.loads((self.path / name).read_text())
@@ -151,13 +146,7 @@ class RunFolder:
     @property
     def history(self) -> list[dict[str, Any]]:
         """Rows of history.csv, with numbers as numbers."""
-        try:
-            text = (self.path / "history.csv").read_text()
-        except FileNotFoundError:
-            return []
-        return [
-            {k: _number(v) for k, v in row.items() if v not in ("", None)} for row in csv.DictReader(io.StringIO(text))
-        ]
+        return history.read(self.path / "history.csv")
 
     @property
     def metrics(self) -> dict[str, dict[str, float]]:
@@ -182,8 +171,6 @@ class RunFolder:
         """What happened on the way that a reader should know."""
         return list(self._read_json("metrics.json").get("notes", []))
 
-    # Writing ----------------------------------------------------------------------------------------------
-
     def _write_json(self, name: str, content: Any) -> None:
         write_atomically(self.path / name, json.dumps(content, indent=1, default=str).encode())
 
@@ -192,7 +179,7 @@ class RunFolder:
         self._write_json("config.json", {"schema": SCHEMA, **rows})
 
     def write_manifest(self, content: Mapping[str, Any]) -> None:
-        self._write_json("manifest.json", content)
+        self._write_json("manifest.json", {"schema": SCHEMA, **content})
 
     def write_metrics(self, content: Mapping[str, Any]) -> None:
         self._write_json("metrics.json", content)
@@ -215,15 +202,9 @@ class RunFolder:
         self._write_json("state.json", {"state": state, "reason": reason, "pid": os.getpid(), "host": platform.node()})
 
     def rewrite_history(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        columns = list(dict.fromkeys(key for row in rows for key in row))
-        out = io.StringIO()
-        writer = csv.DictWriter(out, columns, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-        write_atomically(self.path / "history.csv", out.getvalue().encode())
+        history.write(self.path / "history.csv", rows)
 
     def append_history(self, row: Mapping[str, Any]) -> None:
-        """History is short: it is written whole, so that a new column or a crash can't spoil it."""
         self.rewrite_history([*self.history, row])
 
     def save_predictions(self, split: str, **arrays: Any) -> None:
@@ -252,14 +233,6 @@ def _tuples(value: Any) -> Any:
     return tuple(_tuples(item) for item in value) if isinstance(value, list) else value
 
 
-def _number(word: str) -> Any:
-    try:
-        number = float(word)
-    except ValueError:
-        return word
-    return int(word) if word.lstrip("-").isdigit() else number
-
-
 def _alive(pid: Any, host: Any) -> bool:
     """Is the process that wrote the state still there? On another machine nobody can tell: believe it."""
     if host != platform.node():
@@ -279,36 +252,3 @@ def list_runs(root: Path) -> list[RunFolder]:
     found = [p.parent for p in root.glob("*/*/config.json")]
     found.sort(key=lambda path: (path.parent.name, int(path.name) if path.name.isdigit() else 0))
     return [RunFolder(path) for path in found]
-
-
-def manifest(**facts: Any) -> dict[str, Any]:
-    """What a reader needs to repeat the run: versions, git, hardware, command; `facts` are added."""
-    packages = ("hubel", "torch", "numpy", "pillow", "opencv-python-headless", "safetensors", "scikit-learn")
-    return {
-        "schema": SCHEMA,
-        "created": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-        "command": sys.argv,
-        "versions": {"python": platform.python_version(), **{name: _version(name) for name in packages}},
-        "hardware": {"machine": platform.machine(), "system": platform.platform(), "processor": processor()},
-        "git": _git(),
-        **facts,
-    }
-
-
-def _version(name: str) -> str | None:
-    try:
-        return metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return None
-
-
-def _git() -> dict[str, Any] | None:
-    """The commit of the folder that the command runs in, where it is a repository."""
-
-    def ask(*words: str) -> str:
-        return subprocess.run(["git", *words], capture_output=True, text=True, timeout=5, check=True).stdout.strip()
-
-    try:
-        return {"commit": ask("rev-parse", "HEAD"), "changed": bool(ask("status", "--porcelain", "-uno"))}
-    except (OSError, subprocess.SubprocessError):
-        return None
