@@ -93,10 +93,20 @@ def torchrun(count, *arguments, launcher=(), **more) -> subprocess.CompletedProc
     """`torchrun … -m hubel …` to its end."""
     started = start_torchrun(count, *arguments, launcher=launcher, **more)
     try:
-        said = started.communicate(timeout=300)
+        said = started.communicate(timeout=120)
     finally:
-        started.kill()
+        end(started)
     return subprocess.CompletedProcess(started.args, started.returncode, *said)
+
+
+def end(process):
+    """torchrun passes SIGTERM on to its processes; killed at once, it would leave them behind."""
+    if process.poll() is None:
+        process.terminate()
+        try:
+            process.wait(40)
+        except subprocess.TimeoutExpired:
+            process.kill()
 
 
 def wait_for(condition, seconds=120.0):

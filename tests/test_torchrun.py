@@ -5,7 +5,7 @@ import signal
 import numpy as np
 import pytest
 import torch
-from small_runs import PLAIN, document, only_run, save_npz, start_torchrun, torchrun, wait_for, words
+from small_runs import PLAIN, document, end, only_run, save_npz, start_torchrun, torchrun, wait_for, words
 
 import hubel
 from hubel.training import checkpoint
@@ -129,7 +129,7 @@ def test_an_interrupted_training_is_saved_once(tmp_path):
         started.send_signal(signal.SIGINT)
         _, said = started.communicate(timeout=60)
     finally:
-        started.kill()
+        end(started)
     path = only_run(tmp_path / "runs")
     assert f"hubel resume {path}" in said, said
     assert hubel.Run.open(path).state == "interrupted"

@@ -25,12 +25,25 @@ def start(device: torch.device) -> None:
     """Join the group: NCCL on GPUs, gloo elsewhere. Does nothing for a single process, or where a group exists."""
     if launched() and not dist.is_initialized():
         try:
-            dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+            store, number, count = next(dist.rendezvous("env://"))
+            store = dist.PrefixStore(_attempt(), store)
+            backend = "nccl" if device.type == "cuda" else "gloo"
+            dist.init_process_group(backend, store=store, rank=number, world_size=count)
         except Exception as fault:
             raise UserError(
                 f"This process is number {os.environ['RANK']} of {os.environ['WORLD_SIZE']} but could not reach the "
                 f"others ({fault}). Start all of them with torchrun, and unset WORLD_SIZE to train alone."
             ) from fault
+
+
+def _attempt() -> str:
+    """Names this start of the processes in the store where they find each other.
+
+    torchrun keeps one store over all restarts: without a name of its own, a restarted process may meet the address
+    of a dead one there, and wait for it. Between machines restarts are counted apart, so no name is common to all.
+    """
+    alone = os.environ.get("GROUP_WORLD_SIZE", "1") == "1"
+    return f"hubel-{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}" if alone else "hubel"
 
 
 def finish() -> None:
