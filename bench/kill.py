@@ -16,22 +16,14 @@ fork of that process, taken before any thread exists.
 
 from __future__ import annotations
 
-import os
-
-os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}  # no threads: we fork
-
 import argparse
-import itertools
 import json
-import mmap
+import os
 import random
 import shutil
-import signal
-import struct
 import sys
 import tempfile
 import time
-import traceback
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -40,139 +32,45 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-import numpy as np
-import torch
+from victim import (  # first: it sees to it that no library starts threads
+    BEGINNING,
+    ENDING,
+    TRAINING,
+    Board,
+    Moment,
+    Whole,
+    leftovers,
+    outcome,
+    run_of,
+    same,
+    start,
+    undisturbed,
+    wait,
+)
+
+import torch  # isort: skip
 from common import describe, machine, save, table
 
 import hubel
 from hubel.training import checkpoint
 
-OPTIONS = {
-    "model": "mlp",
-    "model.hidden": (16,),
-    "model.dropout": 0.2,
-    "epochs": 4,
-    "batch_size": 32,
-    "optimizer": {"name": "adam", "lr": 0.003},
-    "augment": {"shift": 1, "flip": "none"},
-    "regularize": {"ema": 0.9},
-    "device": "cpu",
-    "precision": "fp32",
-    "workers": 0,
-}
-BEGINNING, TRAINING, ENDING = 0, 1, 2
 PHASES = ("before the first step", "training", "judging and reporting")
+EARLY = 0.15  # of the kills come before the first step
+STRIDE = 20  # steps that a training gets at most before its next death
 
 
-class Board:
-    """Three numbers that a child writes and its parent reads after its death: phase, step, leftovers at its start."""
+def aim(whole: Whole, known: int, draw: random.Random) -> Moment | None:
+    """A random moment: before the first step, or in one of the steps after the saved one, `known`.
 
-    def __init__(self) -> None:
-        self.memory = mmap.mmap(-1, 24)  # shared with forks
-
-    def write(self, *values: int) -> None:
-        self.memory[:24] = struct.pack("qqq", *values)
-
-    def read(self) -> tuple[int, int, int]:
-        return struct.unpack("qqq", self.memory[:24])
-
-
-class Watch(hubel.Callback):
-    """Keeps the board."""
-
-    def __init__(self, board: Board):
-        self.board, self.left = board, 0
-
-    def on_start(self, loop: Any) -> None:
-        self.left = len(leftovers(loop.folder, own=os.getpid()))
-        self.board.write(TRAINING, loop.step, self.left)
-
-    def on_step(self, loop: Any, losses: Any) -> None:
-        self.board.write(TRAINING, loop.step, self.left)
-
-    def on_end(self, loop: Any) -> None:
-        self.board.write(ENDING, loop.step, self.left)
-
-
-def leftovers(folder: Path, own: int | None = None) -> list[Path]:
-    """Temporaries of other processes, and tensors without their JSON file, anywhere under `folder`."""
-    hidden = [p for p in folder.rglob(".*") if p.is_file() and (own is None or f"-{own}-" not in p.name)]
-    return hidden + [p for p in folder.rglob("*.safetensors") if not p.with_suffix(".json").exists()]
-
-
-def start(board: Board, out: Path, run: Path | None, interval: int) -> int:
-    """Fork a child that trains anew under `out`, or resumes `run`; returns its process id.
-
-    The generators of Python and numpy get the same seed whenever: after a resume they must stand where they stood.
+    After the last step every second child dies while it judges and reports; None lets it come to its end.
     """
-    board.write(BEGINNING, -1, 0)
-    child = os.fork()
-    if child:
-        return child
-    status = 70
-    try:
-        log = os.open(out / "log.txt", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-        os.dup2(log, 1)
-        os.dup2(log, 2)
-        random.seed(0)
-        np.random.seed(0)
-        if run is not None:
-            hubel.resume(run, progress="quiet", callbacks=[Watch(board)])
-        else:
-            watch = Watch(board)
-            hubel.train("digits", out=out, progress="quiet", callbacks=[watch], save_every=interval, **OPTIONS)
-        status = 0
-    except BaseException:
-        traceback.print_exc()
-    finally:
-        sys.stderr.flush()
-        os._exit(status)
-
-
-def wait(child: int, board: Board, moment: tuple[int, float] | None) -> int | None:
-    """The exit status of a child that ended by itself, or None where it was killed.
-
-    `moment` is a phase and the seconds after its beginning when the child is to die; None lets it live.
-    """
-    phase, seconds = moment or (ENDING + 1, 0.0)
-    end = None
-    while True:
-        found, status = os.waitpid(child, os.WNOHANG)
-        if found:
-            return os.waitstatus_to_exitcode(status)
-        if end is None and board.read()[0] >= phase:
-            end = time.monotonic() + seconds
-        if end is not None and time.monotonic() >= end:
-            os.kill(child, signal.SIGKILL)
-            _, status = os.waitpid(child, 0)
-            code = os.waitstatus_to_exitcode(status)
-            return None if code == -signal.SIGKILL else code
-        time.sleep(0.0005)
-
-
-def undisturbed(out: Path) -> tuple[dict[str, Any], list[float]]:
-    """What a run that nobody kills comes to, and the seconds that each of its phases takes."""
-    board, times = Board(), [time.monotonic()]
-    child = start(board, out, None, 2)
-    while not (ended := os.waitpid(child, os.WNOHANG))[0]:
-        if board.read()[0] >= len(times):
-            times.append(time.monotonic())
-        time.sleep(0.0005)
-    if os.waitstatus_to_exitcode(ended[1]) != 0:
-        raise SystemExit("the training fails without any kill: " + (out / "log.txt").read_text()[-1500:])
-    times.append(time.monotonic())
-    run = run_of(out)
-    assert run is not None
-    return outcome(run), [b - a for a, b in itertools.pairwise(times)]
-
-
-SHARES = (0.2, 0.6, 0.2)  # of the kills that are aimed at each phase
-
-
-def moment(seconds: Sequence[float], draw: random.Random) -> tuple[int, float]:
-    """A phase, and a time within it."""
-    phase = draw.choices((BEGINNING, TRAINING, ENDING), SHARES)[0]
-    return phase, draw.uniform(0, seconds[phase])
+    if known >= whole.steps:
+        moment = Moment(ENDING, -1, draw.uniform(0, 0.8 * whole.seconds[ENDING]))
+        return moment if draw.random() < 0.5 else None
+    if draw.random() < EARLY:
+        return Moment(BEGINNING, -1, draw.uniform(0, 0.8 * whole.seconds[BEGINNING]))
+    step = min(max(known, 0) + draw.randint(0, STRIDE), whole.steps)
+    return Moment(TRAINING, step, draw.uniform(0, whole.seconds[TRAINING] / whole.steps))
 
 
 @dataclass
@@ -192,32 +90,6 @@ class Tally:
 
 
 HEAD = ["file system", "kills", *PHASES, "runs", "begun anew", "most lost, intervals", "faults"]
-
-
-def outcome(run: Path) -> dict[str, Any]:
-    """What must not depend on kills: weights, optimiser, running average, the kept weights and the metrics."""
-    last = checkpoint.load(run / "checkpoints" / "last")
-    found = {key: last[key] for key in ("network", "optimizers", "ema", "position", "random")}
-    best = run / "checkpoints" / "best"
-    kept = checkpoint.load(best)["network"] if best.exists() else None
-    return found | {"best": kept, "metrics": json.loads((run / "metrics.json").read_text())["metrics"]}
-
-
-def same(a: Any, b: Any) -> bool:
-    """Bit for bit."""
-    if torch.is_tensor(a):
-        return torch.is_tensor(b) and a.dtype == b.dtype and torch.equal(a, b)
-    if isinstance(a, dict):
-        return isinstance(b, dict) and a.keys() == b.keys() and all(same(a[key], b[key]) for key in a)
-    if isinstance(a, (list, tuple)):
-        return len(a) == len(b) and all(same(x, y) for x, y in zip(a, b, strict=True))
-    return a == b
-
-
-def run_of(out: Path) -> Path | None:
-    """The newest run under `out` that has a checkpoint, or had one by its names."""
-    found = [p.parent.parent.parent for p in out.glob("*/*/checkpoints/last/*.json")]
-    return max(found, key=lambda path: int(path.name), default=None)
 
 
 def inspect(run: Path | None, known: int, board: Board, interval: int, tally: Tally) -> int:
@@ -241,13 +113,13 @@ def inspect(run: Path | None, known: int, board: Board, interval: int, tally: Ta
     return step
 
 
-def carry_through(out: Path, wanted: int, seconds: Sequence[float], draw: random.Random, tally: Tally) -> Path | None:
+def carry_through(out: Path, wanted: int, whole: Whole, draw: random.Random, tally: Tally) -> Path | None:
     """One run, killed and resumed until it ends; at most `wanted` kills. Returns the run, None where it was lost."""
     board, interval, known, kills = Board(), draw.randint(1, 5), -1, 0
     while True:
         run = run_of(out)
         child = start(board, out, run, interval)
-        status = wait(child, board, moment(seconds, draw) if kills < wanted else None)
+        status = wait(child, board, aim(whole, known, draw) if kills < wanted else None)
         if status is not None:
             if status != 0:
                 tally.faults.append("lost: it can't be resumed: " + (out / "log.txt").read_text()[-1500:])
@@ -267,9 +139,8 @@ def campaign(kills: int, folders: Sequence[Path], seed: int, say: Any = print) -
     places = [Path(tempfile.mkdtemp(prefix="hubel-kill-", dir=folder)) for folder in folders]
     tallies = [Tally(str(folder)) for folder in folders]
     try:
-        whole = places[0] / "whole"
-        whole.mkdir()
-        expected, seconds = undisturbed(whole)
+        (places[0] / "whole").mkdir()
+        whole = undisturbed(places[0] / "whole")
         done = 0
         for number in range(10 * kills):
             if done >= kills:
@@ -278,7 +149,7 @@ def campaign(kills: int, folders: Sequence[Path], seed: int, say: Any = print) -
             tally, before = tallies[which], sum(tallies[which].kills.values())
             out = places[which] / str(number)
             out.mkdir()
-            check_end(carry_through(out, min(10, kills - done), seconds, draw, tally), expected, tally)
+            check_end(carry_through(out, min(10, kills - done), whole, draw, tally), whole.outcome, tally)
             done += sum(tally.kills.values()) - before
             shutil.rmtree(out)
             say(f"{done} of {kills} kills, {sum(len(t.faults) for t in tallies)} faults")

@@ -30,6 +30,8 @@ def kill(monkeypatch):
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         monkeypatch.setenv(name, "1")
     monkeypatch.syspath_prepend(KILL.parent)
+    for name in ("victim", "common"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
     spec = importlib.util.spec_from_file_location("bench_kill", KILL)
     module = importlib.util.module_from_spec(spec)
     monkeypatch.setitem(sys.modules, "bench_kill", module)

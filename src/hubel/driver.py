@@ -9,13 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from hubel import outcome, recipe, several
 from hubel.data.dataset import Dataset
 from hubel.errors import UserError
-from hubel.rebuild import load_parts, save_parts, warm_start
+from hubel.rebuild import kept_weights, load_parts, save_parts, warm_start
 from hubel.session import Session, new_session
 from hubel.settle import Layers
 from hubel.tasks.base import Task
@@ -135,6 +134,10 @@ def announce(session: Session, loop: Loop, folder: RunFolder, progress: Any) -> 
         return
     for note in session.dataset.notes:
         progress.say(note)
+    bad = session.dataset.quarantine
+    if bad:
+        shown = "; ".join(f"{one.name}: {one.reason}" for one in bad[:3])
+        progress.say(f"{len(bad)} files can't be used and are left out (quarantine.csv lists them): {shown}")
     parts = ", ".join(f"{name} {len(index):,}" for name, index in session.dataset.splits.items())
     progress.say(f"{session.dataset.name}: {parts} images; {outcome.label(session)} on {session.device}")
     progress.say(session.preprocess.describe(session.dataset.images.sizes(200)))
@@ -190,8 +193,7 @@ def make_session(dataset: Dataset, layers: Layers, job: Job) -> Session:
 def weights_of(path: Path) -> Mapping[str, torch.Tensor]:
     """The kept weights of a run."""
     folder = RunFolder.open(path)
-    kept = "best" if any((folder.path / "checkpoints" / "best").glob("*.json")) else "last"
-    return checkpoint.load(folder.path / "checkpoints" / kept)["network"]
+    return kept_weights(folder.path, folder.settings["keep"].value or "last")[0]
 
 
 def write_beginnings(session: Session, folder: RunFolder, source: Any, data_hash: str) -> None:
@@ -206,7 +208,7 @@ def write_beginnings(session: Session, folder: RunFolder, source: Any, data_hash
         )
     )
     folder.write_quarantine(session.dataset.quarantine)
-    np.savez(folder.path / "splits.npz", **session.dataset.splits)  # type: ignore[arg-type]
+    folder.write_splits(session.dataset.splits)
     save_parts(session, folder.path / "network.json")
 
 
@@ -228,6 +230,8 @@ def begin_all(
             "Restarts begin from other weights each time, and a network given as an object has its own. Give the class "
             "or a function that makes it, or choose --init."
         )
+    if chosen.folds and chosen.split.bootstrap:
+        raise UserError("--folds and --split.bootstrap both say who is held out. Give one of them.")
     if distributed.is_main():
         write_beginnings(session, folder, source, dataset.hash())
         folder.set_state("running")

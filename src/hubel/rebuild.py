@@ -21,7 +21,7 @@ from hubel.tasks.base import Task
 from hubel.tasks.joint import Joint
 from hubel.training import checkpoint
 from hubel.training.atomic import write_atomically
-from hubel.training.ema import EMA
+from hubel.training.ema import averages
 
 
 def save_parts(session: Session, path: Path) -> None:
@@ -108,18 +108,30 @@ def tuples(value: Any) -> Any:
 
 
 def load_weights(network: nn.Module, folder: Path, keep: str) -> int:
-    """The weights that the run keeps ("best", or the last running average); returns their epoch."""
-    if keep == "best" and any((folder / "checkpoints" / "best").glob("*.json")):
-        state = checkpoint.load(folder / "checkpoints" / "best")
-        network.load_state_dict(state["network"])
-        return int(state["epoch"])
-    state = checkpoint.load(folder / "checkpoints" / "last")
-    network.load_state_dict(state["network"])
-    if state["ema"] is not None:
-        average = EMA(network)
-        average.load_state_dict(state["ema"])
-        average.copy_to(network)
-    return int(state["position"]["epoch"])
+    """Give the network the weights that the run keeps; returns their epoch."""
+    weights, epoch = kept_weights(folder, keep)
+    network.load_state_dict(weights)
+    return epoch
+
+
+def kept_weights(folder: Path, keep: str) -> tuple[Mapping[str, torch.Tensor], int]:
+    """The weights of the best dev score, or the last ones (their running average where there is one), and their epoch.
+
+    Raises UserError where there are none, naming the folds of a cross-validation.
+    """
+    places = folder / "checkpoints"
+    if keep == "best" and any((places / "best").glob("*.json")):
+        state = checkpoint.load(places / "best")
+        return state["network"], int(state["epoch"])
+    children = sorted(folder.glob("folds/*/checkpoints"))
+    if children and not places.exists():
+        raise UserError(
+            f"{folder} is a cross-validation: {len(children)} networks, one for each fold. Use one of them, such as "
+            f"{children[0].parent}, or train a last one on all of them with --refit."
+        )
+    state = checkpoint.load(places / "last")
+    averaged = state["ema"] is not None and state["ema"]["steps"] > 0
+    return averages(state["ema"]) if averaged else state["network"], int(state["position"]["epoch"])
 
 
 def warm_start(network: nn.Module, weights: Mapping[str, torch.Tensor], source: str) -> str:

@@ -30,7 +30,7 @@ from hubel.models.base import Network
 from hubel.nn.init import initialise
 from hubel.nn.shared_norm import share_statistics
 from hubel.recipe import Recipe, Setting
-from hubel.settle import Layers, facts_of, settle
+from hubel.settle import Layers, facts_of, settle, wanted_size
 from hubel.tasks.base import Task
 from hubel.training import distributed
 from hubel.training.loop import Data
@@ -262,9 +262,7 @@ def _name_of(model: Any) -> str:
 
 def make_preprocess(dataset: Dataset, chosen: Recipe, model: Any = None) -> Preprocess:
     """Size from the option, the network's wish or the images; mean and deviation from the training part."""
-    size: Any = chosen.size
-    if size is None and model is None and isinstance(chosen.model, str) and chosen.model in names.MODELS:
-        size = getattr(names.resolve(names.MODELS, chosen.model), "size", None)
+    size = chosen.size if chosen.size is not None or model is not None else wanted_size(chosen.model)
     plain = Preprocess.choose(dataset, size=size, policy=chosen.resize)
     mean, deviation = statistics.channel_statistics(dataset, dataset.splits["train"], plain)
     return plain.with_statistics(mean, deviation)

@@ -34,6 +34,7 @@ def facts_of(dataset: Dataset) -> auto.Facts:
         same_size=bool((sizes == sizes[0]).all()) if len(sizes) else True,
         columns=tuple(dataset.annotations),
         classes=len(dataset.classes),
+        wanted=None,
         mirror=bool(mirror),
         mirror_reason=reason,
     )
@@ -49,9 +50,16 @@ def settle(layers: Layers, facts: auto.Facts, recipe_name: str | None, dataset: 
         measured = recipe.settings_of([("recipe", _that_fit(options, asked))])
         settings |= {key: replace(setting, reason=f"{name}: {reason}") for key, setting in measured.items()}
     settings |= {key: setting for key, setting in asked.items() if setting.value is not None or key not in settings}
-    settings = auto.resolve(settings, facts)
+    settings = auto.resolve(settings, replace(facts, wanted=wanted_size(settings["model"].value)))
     recipe.reject_what_does_not_apply(settings)
     return settings
+
+
+def wanted_size(model: Any) -> int | None:
+    """The side in pixels that a network by name asks for; None for any."""
+    if isinstance(model, str) and model in names.MODELS:
+        return getattr(names.resolve(names.MODELS, model), "size", None)
+    return None
 
 
 def choose_recipe(

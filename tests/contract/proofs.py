@@ -260,10 +260,10 @@ def localisation() -> Joint:
 
 
 def localisation_batch() -> Batch:
-    """Six images; objects in the second and the fourth only, NaN as the box of the others."""
+    """Six images; objects in the second and the fourth only, what stands for a box in the others must not count."""
     kind = torch.tensor([2, 0, 2, 1, 2, 2])
     found, everywhere = kind != 2, torch.ones(6, dtype=torch.bool)
-    box = torch.where(found[:, None], torch.arange(24.0).reshape(6, 4) / 3, torch.nan)
+    box = torch.where(found[:, None], torch.arange(24.0).reshape(6, 4) / 3, 999.0)
     return batch_of({"kind": {"target": kind, "valid": everywhere}, "box": {"target": box, "valid": found}}, 6)
 
 

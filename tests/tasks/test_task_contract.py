@@ -185,6 +185,7 @@ def test_metric_streams_merges_and_comes_back(task: Task):
     expected = whole.compute()
     assert task.primary.metric in expected
     assert streamed.compute() == pytest.approx(expected, rel=1e-6, nan_ok=True)
+    back.update(predictions, batch.targets, weights)  # forgotten by load
     back.load(first.state())
     back.merge(second.state())
     assert back.compute() == pytest.approx(expected, rel=1e-6, nan_ok=True)

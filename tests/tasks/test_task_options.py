@@ -47,6 +47,58 @@ def test_options_that_make_no_sense_are_refused(make, message: str):
         make()
 
 
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_classification_is_torchs_cross_entropy_with_these_options(smoothing: float, weighted: bool):
+    c = tuple(1.0 + k for k in range(12)) if weighted else None
+    task, batch = Classification(CLASSES, smoothing=smoothing, class_weights=c), batch_of(Classification(CLASSES), DATA)
+    logits = Small(task)(batch.images)
+    expected = nn.functional.cross_entropy(
+        logits, batch.targets, None if c is None else torch.tensor(c).double(), label_smoothing=smoothing
+    )
+    term = task.loss(lambda images: logits, batch)["cross_entropy"]
+    torch.testing.assert_close(term.sum / term.count, expected)
+
+
+@pytest.mark.parametrize(
+    ("task", "column"),
+    [(Hierarchical(CLASSES, class_weights=(0.0, 3.0) * 6), "label"),
+     (Binary(("a", "b"), target="pair", class_weights=(1.0, 3.0)), "pair")],
+)  # fmt: skip
+def test_class_weights_are_the_weights_of_a_mean(task, column: str):
+    network, batch = Small(task), batch_of(task, DATA)
+    plain = replace(task, class_weights=None)
+    each = [plain.loss(network, batch.part(i, i + 1))["cross_entropy"].sum.item() for i in range(len(DATA))]
+    c = np.array(task.class_weights)[DATA.annotations[column]]
+    term = task.loss(network, batch)["cross_entropy"]
+    assert (term.sum / term.count).item() == pytest.approx(np.average(each, weights=c))
+
+
+def test_weights_of_present_labels_multiply_their_nats():
+    positive = tuple(0.5 + k for k in range(12))
+    task, batch = Labels(CLASSES, positive_weights=positive), batch_of(Labels(CLASSES), DATA)
+    logits, known = Small(task)(batch.images), ~batch.targets.isnan()
+    nats = nn.functional.binary_cross_entropy_with_logits(
+        logits, batch.targets.nan_to_num().double(), pos_weight=torch.tensor(positive).double(), reduction="none"
+    )
+    term = task.loss(lambda images: logits, batch)["cross_entropy"]
+    torch.testing.assert_close(term.sum / term.count, nats[known].mean())
+
+
+@pytest.mark.parametrize("options", [{"error": "mse"}, {"error": "huber", "delta": 0.3}])
+def test_regression_is_torchs_loss_of_standardised_targets(options):
+    task = Regression(**options).fitted(DATA, TRAIN)
+    batch = batch_of(task, DATA)
+    outputs, known = Small(task)(batch.images), ~batch.targets.isnan()
+    mean, deviation = (torch.tensor(row).double() for row in task.statistics[:2])
+    pair = outputs[known], ((batch.targets - mean) / deviation)[known]
+    expected = (
+        nn.functional.mse_loss(*pair) if options["error"] == "mse" else nn.functional.huber_loss(*pair, delta=0.3)
+    )
+    (term,) = task.loss(lambda images: outputs, batch).values()
+    torch.testing.assert_close(term.sum / term.count, expected)
+
+
 def changed(**columns):
     return replace(DATA, annotations={**DATA.annotations, **columns})
 

@@ -62,8 +62,11 @@ def rank(scores: Tensor, targets: Tensor) -> Tensor:
     return ((scores > own) | ((scores == own) & before)).sum(1)
 
 
+TOP5_FROM = 20  # with fewer classes nearly every answer is among the first five
+
+
 class Classes(Streaming):
-    """Accuracy, loss, top-5 (where it says something: from 10 classes on), averaged precision, recall and F1.
+    """Accuracy, loss, top-5 (where it says something: from TOP5_FROM classes on), averaged precision, recall, F1.
 
     `decide` gives the answers (B,) of predictions, `loss` their Term, `ranking` the scores (B, K) for top-5 or None.
     """
@@ -77,7 +80,7 @@ class Classes(Streaming):
     ):
         super().__init__()
         self.classes, self._decide, self._loss = classes, decide, loss
-        self._ranking = ranking if classes >= 10 else None
+        self._ranking = ranking if classes >= TOP5_FROM else None
 
     def update(self, predictions: Any, targets: Tensor, weights: Tensor | None = None) -> None:
         answers = self._decide(predictions)

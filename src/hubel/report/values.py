@@ -135,6 +135,7 @@ class ReportData:
     n: Mapping[str, int]
     higher_is_better: bool = True
     intervals: Mapping[str, Mapping[str, Interval]] = field(default_factory=dict)
+    selected: bool = True  # were the weights chosen on the dev part?
     judged: str | None = None
     baseline: Baseline | None = None  # None: the majority class, where the counts tell
     test_looks: int | None = None  # how often the test part was evaluated in this run

@@ -95,7 +95,7 @@ def score(data: ReportData, split: str, m: Measured) -> str:
         text = f"{name[:1].upper()}{name[1:]} {metric_text(data.primary, m.value)} on {size}{split} images"
     bounds = interval_text(data.primary, m.interval) if m.interval else ""
     text += f" (95{THIN}% interval {bounds})" if bounds else " (interval not measured)"
-    return text + (", the part that was used for selection" if split == "dev" else "")
+    return text + (", the part that was used for selection" if split == "dev" and data.selected else "")
 
 
 def compare(data: ReportData, judged: Measured) -> str:

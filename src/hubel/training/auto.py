@@ -32,6 +32,7 @@ class Facts:
     same_size: bool
     columns: tuple[str, ...]  # of the annotations
     classes: int
+    wanted: int | None  # the side that the chosen network asks for
     mirror: bool  # does a mirrored image keep its label?
     mirror_reason: str
 
@@ -137,6 +138,7 @@ def _optimizer(facts: Facts, get: Callable[[str], Any]) -> tuple[str, str]:
     return "adamw", "it needs the least tuning"
 
 
+DENSE = ("linear", "perceptron", "mlp")
 LEARNING_RATES = {
     "sgd": 0.1,
     "momentum": 0.05,
@@ -165,7 +167,7 @@ def _augment(option: str) -> Rule:
     """What the policy says of one option; see data/augment.py."""
 
     def rule(facts: Facts, get: Callable[[str], Any]) -> tuple[Any, str]:
-        side = get("size")
+        side = get("size") or facts.wanted
         size = (side, side) if side else (facts.height, facts.width)
         chosen, reason = policy(get("augment.policy"), {"mirror": facts.mirror}, size, facts.channels)
         found = getattr(chosen, option)
@@ -179,8 +181,8 @@ def _augment(option: str) -> Rule:
 
 
 def _policy(facts: Facts, get: Callable[[str], Any]) -> tuple[str, str]:
-    if get("model") == "perceptron":
-        return "none", "the perceptron rule is about the examples themselves"
+    if get("model") in DENSE:
+        return "none", "a layer that weighs each pixel by its place has no use for shifted images"
     return "light", "shifts or crops, and flips where they keep the label"
 
 

@@ -73,6 +73,12 @@ class EMA:
             value.copy_(state["raw"][name])  # keeps device and memory format
 
 
+def averages(state: Mapping[str, Any]) -> dict[str, Tensor]:
+    """The averaged weights and buffers out of an EMA's `state_dict`."""
+    total = 1 - state["decay"] ** state["steps"] if state["correct"] else 1.0
+    return {name: raw / total if raw.is_floating_point() else raw for name, raw in state["raw"].items()}
+
+
 def _live(network: nn.Module) -> dict[str, Tensor]:
     """Weights and saved buffers by name, sharing the network's memory."""
     return {name: value.detach() for name, value in network.state_dict().items()}

@@ -207,6 +207,14 @@ class RunFolder:
     def append_history(self, row: Mapping[str, Any]) -> None:
         self.rewrite_history([*self.history, row])
 
+    def write_splits(self, splits: Mapping[str, Any]) -> None:
+        """splits.npz: the positions of each part."""
+        import numpy as np
+
+        out = io.BytesIO()
+        np.savez(out, **splits)
+        write_atomically(self.path / "splits.npz", out.getvalue())
+
     def save_predictions(self, split: str, **arrays: Any) -> None:
         import numpy as np
 
