@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import os
+import random
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
@@ -236,7 +237,7 @@ def new_session(
     else:
         task = make_task(settings, dataset)
     preprocess = make_preprocess(dataset, chosen, model)
-    torch.manual_seed(chosen.seed)
+    seed_everything(chosen.seed)
     shape = (preprocess.channels, *preprocess.size)
     network = make_network(model if model is not None else chosen.model, chosen.model_options, task, shape)
     if chosen.init is not None:
@@ -258,6 +259,13 @@ def with_whole_paths(settings: dict[str, Setting]) -> dict[str, Setting]:
 
 def _name_of(model: Any) -> str:
     return getattr(model, "__name__", type(model).__name__)
+
+
+def seed_everything(seed: int) -> None:
+    """hubel draws from torch's generator only; the user's own code may use the others."""
+    torch.manual_seed(seed)
+    np.random.seed(seed % 2**32)
+    random.seed(seed)
 
 
 def make_preprocess(dataset: Dataset, chosen: Recipe, model: Any = None) -> Preprocess:

@@ -6,6 +6,7 @@ Training, evaluation, prediction and export use the same object, so a score is m
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Self
@@ -78,17 +79,15 @@ class Preprocess:
 
     def normalise(self, images: Tensor) -> Tensor:
         """(B, h, w, C) uint8, uint16 or a wider integer -> (B, C, h, w) float32, channels_last, on its device."""
-        top = float(2**self.depth - 1)
-        width = images.shape[2]  # rows of w · C numbers: a last axis of 1 or 3 would defeat vectorised arithmetic
-        scale = torch.tensor([1 / (top * s) for _, s in self._pairs()] * width, dtype=torch.float32)
-        shift = torch.tensor([-m / s for m, s in self._pairs()] * width, dtype=torch.float32)
+        # rows of w · C numbers: a last axis of 1 or 3 would defeat vectorised arithmetic
+        scale, shift = _scale_and_shift(self._pairs(), 2**self.depth - 1, images.shape[2], images.device)
         values = images.flatten(2).to(torch.float32, copy=True)  # (B, h, w · C)
-        values.mul_(scale.to(images.device)).add_(shift.to(images.device))
+        values.mul_(scale).add_(shift)
         return values.view(images.shape).permute(0, 3, 1, 2)
 
-    def _pairs(self) -> list[tuple[float, float]]:
+    def _pairs(self) -> tuple[tuple[float, float], ...]:
         """(mean, std) of each channel."""
-        return [(self.mean[c % len(self.mean)], self.std[c % len(self.std)]) for c in range(self.channels)]
+        return tuple((self.mean[c % len(self.mean)], self.std[c % len(self.std)]) for c in range(self.channels))
 
     def with_statistics(self, mean: Any, std: Any) -> Self:
         """The same geometry with the mean and deviation of the training part."""
@@ -138,6 +137,16 @@ class Preprocess:
             return "resized to"
         words = {"letterbox": "fitted with black bars into", "stretch": "stretched to"}
         return words.get(self.policy, "resized, and cropped at their longer sides, to")
+
+
+@functools.lru_cache(maxsize=16)
+def _scale_and_shift(
+    pairs: tuple[tuple[float, float], ...], top: int, width: int, device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """x / (top · std) and −mean / std for each number of a row of `width` pixels."""
+    scale = torch.tensor([1 / (top * s) for _, s in pairs] * width, dtype=torch.float32, device=device)
+    shift = torch.tensor([-m / s for m, s in pairs] * width, dtype=torch.float32, device=device)
+    return scale, shift
 
 
 def _own_size(sizes: np.ndarray, same: bool) -> tuple[int, int]:

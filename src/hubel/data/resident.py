@@ -24,6 +24,7 @@ from hubel.data.read import Reader
 from hubel.ops.geometry import compose
 
 CHUNK = 32  # batches whose draws are made at once
+AT_ONCE = 1024  # images that are moved at once: fewer calls, and still in the processor's cache
 
 
 @dataclass(frozen=True)
@@ -70,17 +71,30 @@ class Resident:
         matrices = torch.from_numpy((compose(fits, draws.matrices) if draws else fits).astype(np.float32)).to(device)
         sizes, rows = torch.from_numpy(self.sizes[index]).to(device), torch.from_numpy(index).to(device)
         erase = draws.erase if draws else np.zeros((len(slots), 4), dtype=np.int32)
-        for low, high in itertools.pairwise(ends):
-            part = slice(low, high)
-            pixels = self.pixels.index_select(0, rows[part])
+        for group in _groups(ends):
+            first, last = group[0], group[-1]
+            pixels = self.pixels.index_select(0, rows[first:last])
             if draws:
-                pixels = apply_batch(pixels, draws.rows(part))
-            yield Fetched(pixels, matrices[part], sizes[part], erase[part], self._faults(index[part]))
+                pixels = apply_batch(pixels, draws.rows(slice(first, last)))
+            for low, high in itertools.pairwise(group):
+                part, own = slice(low, high), pixels[low - first : high - first]
+                yield Fetched(own, matrices[part], sizes[part], erase[part], self._faults(index[part]))
 
     def _faults(self, index: np.ndarray) -> tuple[tuple[int, str], ...]:
         if not self.faults:
             return ()
         return tuple((int(i), self.faults[int(i)]) for i in index if int(i) in self.faults)
+
+
+def _groups(ends: np.ndarray) -> Iterator[list[int]]:
+    """The ends of as many batches as make AT_ONCE images, or of one: these are moved together."""
+    group = [int(ends[0])]
+    for end in ends[1:].tolist():
+        if end - group[0] > AT_ONCE and len(group) > 1:
+            yield group
+            group = [group[-1]]
+        group.append(end)
+    yield group
 
 
 def _as_it_is(images: Images, preprocess: Preprocess, device: torch.device) -> Resident | None:

@@ -16,7 +16,6 @@ OPTIONS = {
     "optimizer.weight_decay": 0.1,
     "schedule.name": "linear",
     "schedule.warmup": 0.9,
-    "regularize.ema": 0.995,
     "augment.shift": 1,
     "augment.border": "zero",
     "augment.flip": "random",

@@ -105,11 +105,10 @@ class Descent:
 
     def _update(self, mover: Mover) -> None:
         limits, l1 = self.recipe.regularize, self.recipe.optimizer.l1
-        parameters = [p for p in mover.plain.parameters() if p.grad is not None]
         if limits.clip_value is not None:
-            constraints.clip_value(parameters, limits.clip_value)
+            constraints.clip_value(mover.plain.parameters(), limits.clip_value)
         if limits.clip_norm is not None:
-            constraints.clip_norm(parameters, limits.clip_norm)
+            constraints.clip_norm(mover.plain.parameters(), limits.clip_norm)
         mover.optimizer.step()
         if l1:
             constraints.soft_threshold(mover.optimizer.param_groups, l1)

@@ -169,7 +169,8 @@ class Loop:
 
     def _measure(self, batch: Batch, losses: Mapping[str, Tensor]) -> None:
         for name, loss in losses.items():
-            self._sums[name] = self._sums.get(name, torch.zeros((), device=loss.device)) + loss.detach().float()
+            before, now = self._sums.get(name), loss.detach().float()
+            self._sums[name] = now if before is None else before + now
         self._images += len(batch) * distributed.world()
         outputs = self.descent.outputs(len(batch))
         if outputs is not None:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from hubel.tasks.base import Task
 from hubel.types import Batch, Term
 
+TINY = 1e-12  # below any count
 Loss = Callable[[nn.Module, Batch], dict[str, Term]]
 
 
@@ -37,7 +38,8 @@ class Trainee(nn.Module):
 def value(term: Term, count: Tensor | float | None = None) -> Tensor:
     """weight * sum / count, and zero where nothing was counted."""
     count = torch.as_tensor(term.count if count is None else count, dtype=torch.float32, device=term.sum.device)
-    return term.weight * term.sum / torch.where(count > 0, count, torch.ones_like(count))
+    mean = term.sum / count.clamp(min=TINY)  # the sum is 0 where nothing was counted
+    return mean if term.weight == 1.0 else term.weight * mean
 
 
 def gradients(
