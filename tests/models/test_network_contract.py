@@ -43,6 +43,7 @@ NETWORKS = {
     "small_cnn": (small_cnn, {}),
     "airbench": (tiny_airbench, {}),
     "airbench-odd": (tiny_airbench, {"kernel": 3, "stem": 6, "depth": 0}),
+    "airbench-residual": (tiny_airbench, {"depth": 2, "residual": True}),
     "resnet8": (tiny_resnet, {}),
     "resnet20": (resnet20, {}),
     "plain20": (plain20, {}),

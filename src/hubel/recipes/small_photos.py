@@ -2,9 +2,12 @@
 
 OPTIONS = {
     "model": "airbench",
+    "model.widths": (64, 128, 256),
+    "model.depth": 2,
+    "model.residual": True,
     "task": "classification",
     "task.smoothing": 0.2,
-    "epochs": 44,
+    "epochs": 40,
     "batch_size": 256,
     "optimizer.name": "muon",
     "optimizer.companion": "nesterov",
@@ -12,7 +15,7 @@ OPTIONS = {
     "optimizer.momentum": 0.9,
     "optimizer.weight_decay": 0.1,
     "schedule.name": "linear",
-    "schedule.warmup": 4.4,
+    "schedule.warmup": 4.0,
     "regularize.ema": 0.99,
     "augment.shift": 4,
     "augment.border": "mirror",
