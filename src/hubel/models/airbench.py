@@ -2,8 +2,9 @@
 
 (B, C, H, W) -> stem (B, 24, H − 1, W − 1) -> maps (B, widths[i], (H − 1) / 2**(i+1), …) -> pooled (B, F) -> (B, K)
 
-A block is y = g(x) with g = conv, pool, norm, ReLU, then f(y) with f = `depth` times conv, norm, ReLU; or y + f(y) where
-it is residual. Pooling right after the first convolution quarters the work of everything behind it. The stem's filters are measured on the training images (nn/whitening.py).
+A block is y = g(x) with g = conv, pool, norm, ReLU, then f(y) with f = `depth` times conv, norm, ReLU; or y + f(y)
+where it is residual. Pooling right after the first convolution quarters the work of everything behind it. The stem's
+filters are measured on the training images (nn/whitening.py).
 """
 
 from __future__ import annotations
@@ -86,8 +87,10 @@ def airbench(
     logit_scale: float = 0.125,
     dropout: float = 0.0,
 ) -> Airbench:
-    """Blocks of `widths` channels with `depth` convolutions behind the pool. `stem` filters of `kernel` × `kernel` pixels: all there are (2 · kernel² · C) by
-    default; an odd kernel keeps the size. Raises UserError for other stems, and for an input of below 2**blocks + 1.
+    """Blocks of `widths` channels with `depth` convolutions behind the pool.
+
+    `stem` filters of `kernel` × `kernel` pixels: all there are (2 · kernel² · C) by default; an odd kernel keeps the
+    size. Raises UserError for other stems, and for an input of below 2**blocks + 1.
     """
     widths = widths_of("widths", widths)
     check_size(f"airbench with {len(widths)} blocks", input, 2 ** len(widths) + 1)
