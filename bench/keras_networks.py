@@ -15,8 +15,8 @@ def conv_bn(channels: int, size: int = 3, stride: int = 1, relu: bool = True) ->
 def lenet5(classes: int, shape: tuple[int, int, int]) -> Any:
     return Sequential(
         [
-            *(Input(shape), layers.Conv2D(6, 5, padding="same", activation="tanh"), layers.AveragePooling2D()),
-            *(layers.Conv2D(16, 5, activation="tanh"), layers.AveragePooling2D(), layers.Flatten()),
+            *(Input(shape), layers.Conv2D(6, 5, padding="same", activation="tanh"), layers.AveragePooling2D(2)),
+            *(layers.Conv2D(16, 5, activation="tanh"), layers.AveragePooling2D(2), layers.Flatten()),
             *(layers.Dense(120, "tanh"), layers.Dense(84, "tanh"), layers.Dense(classes)),
         ]
     )

@@ -145,9 +145,16 @@ def test_a_fault_at_any_step_of_a_save_keeps_the_one_before(tmp_path, monkeypatc
 
 def test_the_steps_of_a_save_are_counted_right(tmp_path, monkeypatch):
     calls = []
+
+    def noted(name, real):
+        def call(*args, **options):
+            calls.append(name)
+            return real(*args, **options)
+
+        return call
+
     for name, owner in (("fsync", atomic.os), ("open", atomic.os), ("replace", atomic.Path)):
-        real = getattr(owner, name)
-        monkeypatch.setattr(owner, name, lambda *a, _real=real, _name=name, **k: (calls.append(_name), _real(*a, **k))[1])
+        monkeypatch.setattr(owner, name, noted(name, getattr(owner, name)))
     checkpoint.save(tmp_path, state(0))
     assert calls == ["fsync", "replace", "open", "fsync"] * 2 and len(calls) == STEPS
 

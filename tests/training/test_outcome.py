@@ -79,21 +79,21 @@ def test_tensorboard_gets_the_history(small):
 
 
 def test_an_own_logger_has_three_methods(small):
-    class Memory:
-        calls: list = []
+    calls = []
 
+    class Memory:
         def start(self, settings, folder):
-            self.calls.append(("start", folder))
+            calls.append(("start", folder))
 
         def log(self, step, values):
-            self.calls.append((step, values["dev.accuracy"]))
+            calls.append((step, values["dev.accuracy"]))
 
         def finish(self):
-            self.calls.append("finish")
+            calls.append("finish")
 
     run = small(loggers=[Memory()])
-    assert Memory.calls[0] == ("start", run.path) and Memory.calls[-1] == "finish"
-    assert Memory.calls[1:-1] == [(row["step"], row["dev.accuracy"]) for row in run.history]
+    assert calls[0] == ("start", run.path) and calls[-1] == "finish"
+    assert calls[1:-1] == [(row["step"], row["dev.accuracy"]) for row in run.history]
 
 
 def test_a_callback_may_stop_the_training(small):

@@ -1,4 +1,10 @@
-"""A small network with a measured stem on Fashion-MNIST."""
+"""A small network with a measured stem on Fashion-MNIST.
+
+    hubel train fashion-mnist            # about 3 minutes on two cores with native bf16; test accuracy about 94 %
+
+Measured with 9 epochs: 94.2 % of 10,000 (95 % interval 93.7-94.7 %) in 173 s, seed 0. A running average of the
+weights and cutout did not help at this length.
+"""
 
 OPTIONS = {
     "model": "airbench",
