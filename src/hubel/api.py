@@ -21,9 +21,9 @@ from hubel.data.python import to_array
 from hubel.driver import Job
 from hubel.errors import UserError
 from hubel.rebuild import Parts, load_parts, load_weights
-from hubel.recipe import Recipe, Setting, flatten, flatten_nested, settings_of, unflatten
-from hubel.session import Session, load_dataset, make_plain_network, named_device, split_dataset
-from hubel.settle import Layers, facts_of, settle
+from hubel.recipe import Recipe, Setting, flatten, flatten_nested, unflatten
+from hubel.session import Session, load_dataset, make_plain_network, named_device, new_session
+from hubel.settle import Layers
 from hubel.training import distributed
 from hubel.training.callbacks import Callback, Logger
 from hubel.training.progress import Progress
@@ -130,13 +130,7 @@ def settle_for(
     """Each effective option of a training on `source`, where it came from and why; nothing is trained."""
     stack = stack_layers(recipe, config, layers, options)
     dataset = load_dataset(source, download=download)
-    dataset = split_dataset(dataset, _split_options(stack))
-    return settle(stack, facts_of(dataset), recipe if isinstance(recipe, str) else None, dataset.name)
-
-
-def _split_options(stack: Layers) -> Any:
-    asked = settings_of([("default", flatten(Recipe())), *stack])
-    return unflatten({key: setting.value for key, setting in asked.items()}).split
+    return new_session(dataset, stack, recipe_name=recipe if isinstance(recipe, str) else None).settings
 
 
 def create_model(

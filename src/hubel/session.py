@@ -33,7 +33,8 @@ from hubel.nn.shared_norm import share_statistics
 from hubel.recipe import Recipe, Setting
 from hubel.settle import Layers, facts_of, settle, wanted_size
 from hubel.tasks.base import Task
-from hubel.training import distributed
+from hubel.training import auto, distributed
+from hubel.training.cost import multiply_adds
 from hubel.training.loop import Data
 
 
@@ -244,6 +245,8 @@ def new_session(
         initialise(network, chosen.init)
     task.prepare(network, dataset, dataset.splits["train"])
     measure(network, dataset, preprocess)
+    settings = settings_by_cost(settings, network, shape)
+    chosen = recipe.unflatten({key: setting.value for key, setting in settings.items()})
     network, device = place(network, chosen)
     return Session(settings, chosen, dataset, task, network, preprocess, device)
 
@@ -274,6 +277,20 @@ def make_preprocess(dataset: Dataset, chosen: Recipe, model: Any = None) -> Prep
     plain = Preprocess.choose(dataset, size=size, policy=chosen.resize)
     mean, deviation = statistics.channel_statistics(dataset, dataset.splits["train"], plain)
     return plain.with_statistics(mean, deviation)
+
+
+def settings_by_cost(
+    settings: dict[str, Setting], network: nn.Module, shape: tuple[int, int, int]
+) -> dict[str, Setting]:
+    """bf16 gives way to fp32 where nobody asked for it and the network is too small to gain from it."""
+    found = settings["precision"]
+    if (found.value, found.source, settings["device"].value) != ("bf16", "auto", "cpu"):
+        return settings
+    cost = multiply_adds(network, shape)
+    if cost >= auto.BF16_FROM:
+        return settings
+    reason = f"{cost:,} multiply-adds an image: below {auto.BF16_FROM:,} conversions cost more than bf16 saves"
+    return {**settings, "precision": Setting("fp32", "auto", reason)}
 
 
 SEEN = 2_000  # training images that a network may look at before it trains

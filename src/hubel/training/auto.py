@@ -17,6 +17,7 @@ from hubel.recipe import Setting
 from hubel.training import machine
 
 IMAGES_TO_SEE = 600_000  # where no recipe was measured: epochs = this / n, between 5 and 100
+BF16_FROM = 2_000_000  # multiply-adds an image, on a CPU: LeNet-5 has 0.4 million and gains nothing, 9 million do
 COMPILE_STEPS = 2_000  # compiling takes a minute or so; shorter trainings don't earn it back
 
 
