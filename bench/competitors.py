@@ -7,6 +7,8 @@ where the machine has it. Each function trains epoch after epoch between `turns.
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import os
 import tempfile
 from dataclasses import dataclass
@@ -106,6 +108,7 @@ def limit(work: Work, turns: Turns) -> None:
     """The tightest loop: images resident as padded bytes, mirrored ones beside them, so that a batch is one gather."""
     from hubel.training.auto import native_bf16
 
+    keep_memory()
     bf16, _ = native_bf16(work.device)
     network = work.module().to(memory_format=torch.channels_last).train()
     optimizer = torch.optim.SGD(network.parameters(), lr=RATE, momentum=MOMENTUM, fused=True)
@@ -125,6 +128,14 @@ def limit(work: Work, turns: Turns) -> None:
             loss.backward()
             optimizer.step()
         turns.end(count)
+
+
+def keep_memory() -> None:
+    """glibc gives freed blocks back to the system at each step and faults them in again: a third of the time."""
+    with contextlib.suppress(OSError, AttributeError):
+        library = ctypes.CDLL(None)
+        library.mallopt(-1, 2**31 - 1)  # M_TRIM_THRESHOLD
+        library.mallopt(-3, 2**25)  # M_MMAP_THRESHOLD, at its largest
 
 
 class Windows:
