@@ -183,6 +183,11 @@ class Silent:
 
 def make_session(dataset: Dataset, layers: Layers, job: Job) -> Session:
     session = new_session(dataset, layers, recipe_name=job.recipe, model=job.model, task=job.task)
+    if session.recipe.sync_batchnorm and not distributed.launched():
+        raise UserError(
+            "--sync_batchnorm shares batch statistics between processes, and this is one. Leave it out, or start "
+            "several with torchrun."
+        )
     if job.from_run is not None:
         weights, source = weights_of(job.from_run), str(job.from_run)
         said = warm_start(session.network, weights, source)

@@ -6,7 +6,9 @@ part, the fitted task) is read from the run's `network.json`.
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import ctypes
 import os
 import random
 from collections.abc import Mapping
@@ -29,7 +31,6 @@ from hubel.data.preprocess import Preprocess
 from hubel.errors import UserError, did_you_mean
 from hubel.models.base import Network
 from hubel.nn.init import initialise
-from hubel.nn.shared_norm import share_statistics
 from hubel.recipe import Recipe, Setting
 from hubel.settle import Layers, facts_of, settle, wanted_size
 from hubel.tasks.base import Task
@@ -313,9 +314,18 @@ def named_device(word: str) -> torch.device:
         raise UserError(f"There is no kind of device '{word}'. Use cpu, cuda, cuda:1 or mps.") from fault
 
 
+def keep_memory() -> None:
+    """Freed memory stays with the process: glibc else gives it back at each step and takes it again, page by page."""
+    with contextlib.suppress(OSError, AttributeError):  # no glibc
+        library = ctypes.CDLL(None)
+        library.mallopt(-1, 2**31 - 1)  # M_TRIM_THRESHOLD: never shrink the heap
+        library.mallopt(-3, 2**25)  # M_MMAP_THRESHOLD: its largest; blocks below come from the heap
+
+
 def place(network: nn.Module, chosen: Recipe) -> tuple[nn.Module, torch.device]:
     """On its device, in channels_last where it has filters."""
     device = named_device(distributed.local_device() or chosen.device or "cpu")
+    keep_memory()
     try:
         network = network.to(device)
     except (RuntimeError, AssertionError) as fault:
@@ -324,11 +334,7 @@ def place(network: nn.Module, chosen: Recipe) -> tuple[nn.Module, torch.device]:
         ) from fault
     if any(p.dim() == 4 for p in network.parameters()):
         network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    if chosen.sync_batchnorm:
-        if not distributed.launched():
-            raise UserError(
-                "--sync_batchnorm shares batch statistics between processes, and this is one. Leave it out."
-            )
+    if chosen.sync_batchnorm and distributed.launched():
         convert = nn.SyncBatchNorm.convert_sync_batchnorm if device.type == "cuda" else share_statistics
         network = convert(network)
     if chosen.deterministic:
