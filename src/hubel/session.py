@@ -31,6 +31,7 @@ from hubel.data.preprocess import Preprocess
 from hubel.errors import UserError, did_you_mean
 from hubel.models.base import Network
 from hubel.nn.init import initialise
+from hubel.nn.shared_norm import share_statistics
 from hubel.recipe import Recipe, Setting
 from hubel.settle import Layers, facts_of, settle, wanted_size
 from hubel.tasks.base import Task
