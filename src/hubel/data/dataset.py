@@ -2,7 +2,8 @@
 
 An index of flat arrays, so that memory does not grow with workers: `annotations["label"]` (N,) int64 for one of K
 classes, `["labels"]` (N, K) float32 for several of K, `["numbers"]` (N, D) float32 for regression, `["group"]` (N,)
-int64 for what must stay together in one split.
+int64 for what must stay together in one split, `["objects"]` Objects (boxes, outlines, keypoints), `["mask"]` Masks
+(a class for every pixel), `["image_id"]` (N,) int64 and `["declared_size"]` (N, 2) int64 as annotation files say them.
 """
 
 from __future__ import annotations
@@ -10,16 +11,31 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 import numpy as np
 import torch
-from torch import Tensor
 
+from hubel.data.findings import Finding
 from hubel.data.images import Images
+from hubel.data.objects import Objects
 from hubel.errors import UserError, did_you_mean
 
 SPLITS = ("train", "train-dev", "dev", "test")
+
+
+class Column(Protocol):
+    """Annotations of N images that are no plain array: Objects, Masks. Picklable, and small to pickle or packed."""
+
+    def __len__(self) -> int: ...
+
+    def take(self, index: np.ndarray) -> Self:
+        """Those of the images `index` (n,), in that order."""
+        ...
+
+    def digest(self) -> bytes:
+        """Changes when the annotations change."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -36,7 +52,7 @@ class Dataset:
 
     name: str  # "digits", "cifar10_dev": names the run folder
     images: Images
-    annotations: Mapping[str, np.ndarray]
+    annotations: Mapping[str, Any]  # arrays (N, …) or Columns
     classes: tuple[str, ...] = ()
     splits: Mapping[str, np.ndarray] = field(default_factory=dict)  # int64 positions; {} = not split yet
     weights: np.ndarray = field(default_factory=lambda: np.empty(0, np.float32))  # (N,) 1 unless given; 0: left out
@@ -45,6 +61,8 @@ class Dataset:
     notes: tuple[str, ...] = ()  # what was recognised and why: printed before training
     quarantine: tuple[Bad, ...] = ()
     traits: Mapping[str, Any] = field(default_factory=dict)  # {"mirror": False}: a flip changes the label
+    findings: tuple[Finding, ...] = ()  # what the reader of the format found wrong in the annotations
+    tables: Mapping[str, np.ndarray] = field(default_factory=dict)  # not per image: "pairs" (P, 3) image, image, same
 
     def __post_init__(self) -> None:
         n = len(self.images)
@@ -78,15 +96,19 @@ class Dataset:
     def __len__(self) -> int:
         return len(self.images)
 
-    def take(self, column: str, index: np.ndarray) -> Tensor:
-        """The annotations of the images `index` (n,) as a tensor (n, …). UserError where the column is missing."""
+    def take(self, column: str, index: np.ndarray) -> Any:
+        """The annotations of the images `index` (n,): a tensor (n, …), or the Column of these images.
+
+        Raises UserError where the dataset has no such column.
+        """
         if column not in self.annotations:
             known = ", ".join(f"'{name}'" for name in self.annotations) or "nothing"
             raise UserError(
                 f"{self.name} has no '{column}' for its images, only {known}{did_you_mean(column, self.annotations)}. "
                 "Choose another task, or give the annotations that it needs."
             )
-        return torch.from_numpy(np.ascontiguousarray(self.annotations[column][index]))
+        values = self.annotations[column]
+        return torch.from_numpy(np.ascontiguousarray(values[index])) if is_array(values) else values.take(index)
 
     def with_splits(self, splits: Mapping[str, np.ndarray], *notes: str) -> Self:
         """The same images in other parts; `notes` are added to those that are printed."""
@@ -111,6 +133,8 @@ class Dataset:
             wide = np.zeros((len(self), len(classes)), columns["labels"].dtype)
             wide[:, number] = columns["labels"]
             columns["labels"] = wide
+        if isinstance(columns.get("objects"), Objects):
+            columns["objects"] = columns["objects"].renumbered(number)
         return replace(self, annotations=columns, classes=classes)
 
     def without(self, positions: np.ndarray, bad: tuple[Bad, ...]) -> Self:
@@ -129,7 +153,15 @@ class Dataset:
         seen = hashlib.blake2b(self.images.digest(), digest_size=16)
         seen.update(repr(self.classes).encode("utf-8", "surrogateescape"))
         for column in sorted(self.annotations):
+            if not is_array(self.annotations[column]):
+                seen.update(column.encode() + self.annotations[column].digest())
+                continue
             values = np.ascontiguousarray(self.annotations[column])
             seen.update(f"{column} {values.shape} {values.dtype}".encode())
             seen.update(values.data)
         return seen.hexdigest()
+
+
+def is_array(values: Any) -> bool:
+    """Whether an annotation is a plain array (N, …), not a Column."""
+    return isinstance(values, np.ndarray)
