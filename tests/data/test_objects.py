@@ -1,6 +1,7 @@
 """Packed sequences and objects against lists of Python objects."""
 
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hubel.data.dataset import Dataset
-from hubel.data.images import ArrayImages
+from hubel.data.images import ArrayImages, PackedNames
 from hubel.data.objects import CROWD, Objects, Skeleton, join
 from hubel.data.ragged import Ragged, concat
 
@@ -142,6 +143,18 @@ def test_digest_sees_every_column_but_lines():
     seen.add(Objects(np.array([0, 2, 2]), **base).digest())
     assert len(seen) == 8
     assert Objects(offsets, **base, lines=np.array([1, 2])).digest() == Objects(offsets, **base).digest()
+
+
+def test_names_of_annotation_files_follow_their_images():
+    files = PackedNames.pack(["a.xml", "", "bä.xml"])
+    objects = replace(pack([[(0, 0)], [], [(1, 0), (2, 0)]]), files=files)
+    taken = objects.take(np.array([2, 2, 0]))
+    assert [taken.files[i].decode() for i in range(3)] == ["bä.xml", "bä.xml", "a.xml"]
+    both = join([taken, objects])
+    assert [both.files[i].decode() for i in range(6)] == ["bä.xml", "bä.xml", "a.xml", "a.xml", "", "bä.xml"]
+    assert join([taken, pack([[]])]).files is None
+    with pytest.raises(ValueError, match="names of annotation files"):
+        replace(objects, files=files.take(np.array([0])))
 
 
 def test_skeleton_swaps_left_and_right():

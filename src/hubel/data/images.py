@@ -15,6 +15,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 
 from hubel.data.decode import MAX_PIXELS, BadImage, convert, decode, header
+from hubel.data.ragged import rows_of
 from hubel.errors import UserError
 
 __all__ = ["ArrayImages", "BadImage", "ConcatImages", "FileImages", "Images", "PackedNames"]
@@ -109,6 +110,18 @@ class PackedNames:
         offsets = np.zeros(len(encoded) + 1, dtype=np.int64)
         np.cumsum([len(name) for name in encoded], out=offsets[1:])
         return cls(np.frombuffer(b"".join(encoded), dtype=np.uint8), offsets)
+
+    @classmethod
+    def concat(cls, parts: Sequence[PackedNames]) -> PackedNames:
+        """Several in a row."""
+        ends = np.cumsum([0, *(part.offsets[-1] for part in parts)])
+        offsets = [part.offsets[1:] + end for part, end in zip(parts, ends, strict=False)]
+        return cls(np.concatenate([part.buffer for part in parts]), np.concatenate([np.zeros(1, np.int64), *offsets]))
+
+    def take(self, index: np.ndarray) -> PackedNames:
+        """The names at `index` (n,), in that order."""
+        rows, offsets = rows_of(self.offsets, np.asarray(index, dtype=np.int64))
+        return PackedNames(self.buffer[rows], offsets)
 
     def __len__(self) -> int:
         return len(self.offsets) - 1

@@ -14,6 +14,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from hubel.data.images import PackedNames
 from hubel.data.ragged import Ragged, concat, rows_of, take
 
 CROWD, DIFFICULT, TRUNCATED, OCCLUDED = 1, 2, 4, 8  # bits of `flags`
@@ -62,6 +63,7 @@ class Objects:
     ids: np.ndarray = field(default_factory=_none)  # (M,) int64 as in the file
     lines: np.ndarray = field(default_factory=_none)  # (M,) int64: the line or the entry in its file, from 1
     skeleton: Skeleton | None = None
+    files: PackedNames | None = None  # N names, relative to the source: where each image's objects are written down
 
     def __post_init__(self) -> None:
         m = len(self.labels)
@@ -70,6 +72,8 @@ class Objects:
         for name, column in self._columns():
             if len(column) != m:
                 raise ValueError(f"{m} objects but {len(column)} values in '{name}'")
+        if self.files is not None and len(self.files) != len(self):
+            raise ValueError(f"{len(self)} images but {len(self.files)} names of annotation files")
         if m and self.boxes.shape != (m, 4):
             raise ValueError(f"boxes must be ({m}, 4), got {self.boxes.shape}")
 
@@ -77,7 +81,7 @@ class Objects:
         """Every column that is there, boxes and labels first."""
         for one in fields(self):
             value = getattr(self, one.name)
-            if one.name in ("offsets", "skeleton") or value is None:
+            if one.name in ("offsets", "skeleton", "files") or value is None:
                 continue
             if len(value) or one.name in ("boxes", "labels"):
                 yield one.name, value
@@ -104,7 +108,9 @@ class Objects:
     def take(self, index: np.ndarray) -> Self:
         """The objects of the images `index` (n,), in that order: image k of the result is image index[k]."""
         rows, offsets = rows_of(self.offsets, np.asarray(index, dtype=np.int64))
-        return replace(self, offsets=offsets, **{name: take(column, rows) for name, column in self._columns()})
+        files = None if self.files is None else self.files.take(index)
+        columns = {name: take(column, rows) for name, column in self._columns()}
+        return replace(self, offsets=offsets, files=files, **columns)
 
     def where(self, keep: np.ndarray) -> Self:
         """Only the objects with keep (M,) True; the images stay."""
@@ -125,7 +131,7 @@ class Objects:
         return replace(self, labels=np.where(self.labels < 0, -1, number[self.labels]))
 
     def digest(self) -> bytes:
-        """Changes when anything that is learnt from changes: where in a file it stood does not count."""
+        """Changes when anything that is learnt from changes: where it is written down does not count."""
         seen = hashlib.blake2b(repr((len(self), self.skeleton)).encode(), digest_size=16)
         seen.update(np.ascontiguousarray(self.offsets).data)
         for name, column in self._columns():
@@ -152,4 +158,9 @@ def join(parts: list[Objects]) -> Objects:
         values = [getattr(part, name) for part in full]
         columns[name] = concat(values) if isinstance(values[0], Ragged) else np.concatenate(values)
     offsets = np.concatenate([[0], np.cumsum(np.concatenate([part.counts for part in parts]))]).astype(np.int64)
-    return Objects(offsets, skeleton=full[0].skeleton, **columns)
+    return Objects(offsets, skeleton=full[0].skeleton, files=_join_files(parts), **columns)
+
+
+def _join_files(parts: list[Objects]) -> PackedNames | None:
+    known = [part.files for part in parts if part.files is not None]
+    return PackedNames.concat(known) if len(known) == len(parts) else None
