@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from small_parts import make_batch
+from torch import Tensor
 
 from hubel.data.dataset import Dataset
 from hubel.data.images import ArrayImages
-from hubel.models.base import Head, Network
 from hubel.tasks.base import Task
 from hubel.tasks.binary import Binary
 from hubel.tasks.classification import Classification
@@ -43,33 +43,11 @@ def dataset(classes: tuple[str, ...] = CLASSES) -> Dataset:
     return Dataset("small", images, annotations, classes, {"train": index[: N - 6], "dev": index[N - 6 :]})
 
 
-class Small(Network):
-    """Two layers, smooth, in fp64."""
-
-    def __init__(self, task: Task):
-        super().__init__()
-        torch.manual_seed(0)
-        self.body = nn.Sequential(nn.Flatten(), nn.Linear(SIDE * SIDE, 7), nn.Tanh())
-        self.channels, self.strides, self.passes = (7,), (), 0
-        self.head = task.head(self)
-        self.double()
-
-    def maps(self, images: Tensor) -> list[Tensor]:
-        self.passes += 1
-        return [self.body(images)]
-
-    def default_head(self, classes: int) -> nn.Module:
-        return Head(nn.Linear(7, classes))
-
-
 def batch_of(task: Task, data: Dataset, index: np.ndarray | None = None) -> Batch:
     index = np.arange(len(data)) if index is None else index
     pixels = np.stack([data.images.read(int(i)) for i in index])
     images = torch.from_numpy(pixels).double().permute(0, 3, 1, 2) / 128 - 1
-    n = len(index)
-    targets = task.targets(data, index)
-    sizes = torch.full((n, 2), SIDE)
-    return Batch(images, targets, torch.from_numpy(index), torch.ones(n), sizes, torch.eye(3).expand(n, 3, 3))
+    return make_batch(images, task.targets(data, index), torch.from_numpy(index))
 
 
 def tasks() -> dict[str, Task]:

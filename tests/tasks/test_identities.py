@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from task_examples import Small, batch_of, dataset
+from small_parts import Small
+from task_examples import batch_of, dataset
 from torch import nn
 
 from hubel.ops import losses

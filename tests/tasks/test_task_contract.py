@@ -6,7 +6,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from task_examples import CLASSES, N, Small, batch_of, dataset, reweighted, tasks
+from small_parts import Small
+from task_examples import CLASSES, N, batch_of, dataset, reweighted, tasks
 
 from hubel.data.dataset import Dataset
 from hubel.errors import UserError

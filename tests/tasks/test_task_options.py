@@ -5,7 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from task_examples import CLASSES, Small, batch_of, dataset
+from small_parts import Small
+from task_examples import CLASSES, batch_of, dataset
 from torch import nn
 
 from hubel.errors import UserError

@@ -5,27 +5,12 @@ import signal
 
 import numpy as np
 import pytest
+from small_runs import Quiet, squares
 
 import hubel
 from hubel.data.dataset import Dataset
 from hubel.data.images import ArrayImages
 from hubel.training.callbacks import Callback
-
-
-class Quiet:
-    """A progress that keeps what it is told."""
-
-    def __init__(self):
-        self.said: list[str] = []
-
-    def due(self):
-        return False
-
-    def say(self, text):
-        self.said.append(text)
-
-    def __getattr__(self, name):
-        return lambda *args, **options: None
 
 
 class InterruptAt(Callback):
@@ -40,14 +25,9 @@ class InterruptAt(Callback):
 
 
 def blobs(n: int = 150, side: int = 8, channels: int = 1, classes: int = 3, seed: int = 0) -> Dataset:
-    """Noise with a bright square whose place is the class; given splits train, dev, test."""
-    random = np.random.default_rng(seed)
-    labels = np.arange(n) % classes
-    images = random.integers(0, 120, (n, side, side, channels), dtype=np.uint8)
-    step = side // classes
-    for image, label in zip(images, labels, strict=True):
-        image[label * step : (label + 1) * step, : side // 2] += 100
-    index = random.permutation(n)
+    """Squares whose place is the class; given splits train, dev, test."""
+    images, labels = squares(n, side, channels, classes, seed)
+    index = np.random.default_rng((seed, 1)).permutation(n)
     splits = {"train": index[: n // 2], "dev": index[n // 2 : 3 * n // 4], "test": index[3 * n // 4 :]}
     names = tuple("abcdefghij"[:classes])
     return Dataset("blobs", ArrayImages(images), {"label": labels}, names, splits, source="<blobs>")

@@ -1,0 +1,38 @@
+"""A network and a batch that are as small as they can be, in fp64."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from hubel.models.base import Head, Network
+from hubel.tasks.base import Task
+from hubel.types import Batch
+
+
+class Small(Network):
+    """Two smooth layers with the task's head, on images of side × side; counts how often its body runs."""
+
+    def __init__(self, task: Task, side: int = 6, width: int = 7):
+        super().__init__()
+        torch.manual_seed(0)
+        self.body = nn.Sequential(nn.Flatten(), nn.Linear(side * side, width), nn.Tanh())
+        self.channels, self.strides, self.passes = (width,), (), 0
+        self.head = task.head(self)
+        self.double()
+
+    def maps(self, images: Tensor) -> list[Tensor]:
+        self.passes += 1
+        return [self.body(images)]
+
+    def default_head(self, classes: int) -> nn.Module:
+        return Head(nn.Linear(*self.channels, classes))
+
+
+def make_batch(images: Tensor, targets: Any, index: Tensor | None = None) -> Batch:
+    """Images (B, C, H, W) that were neither moved nor resized, each of weight 1."""
+    n, sizes = len(images), torch.tensor(images.shape[2:])
+    index = torch.arange(n) if index is None else index
+    return Batch(images, targets, index, torch.ones(n), sizes.expand(n, 2), torch.eye(3).expand(n, 3, 3))
