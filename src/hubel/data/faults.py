@@ -68,8 +68,8 @@ def _not_numbers(objects: Objects) -> np.ndarray:
         bad |= _any_point(objects.outlines, ~np.isfinite(objects.outlines.values.values).all(1))
     if len(objects.keypoints):
         bad |= ~np.isfinite(objects.keypoints).all((1, 2))
-        posed = (objects.keypoints[..., 2] > 0).any(1)
-    return bad | missing.all(1) & ~outlined & ~posed
+        posed = np.asarray((objects.keypoints[..., 2] > 0).any(1))
+    return bad | np.asarray(missing.all(1)) & ~outlined & ~posed
 
 
 def _not_numbers_of(objects: Objects, sizes: np.ndarray) -> np.ndarray:
