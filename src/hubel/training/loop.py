@@ -66,7 +66,8 @@ class Loop:
         self.device, self.callbacks = device, list(callbacks)
         self.batch_size = recipe.batch_size or len(data.splits["train"])
         # one image alone has no batch statistics, so a last batch that leaves a process with one is left out
-        n, least = len(data.splits["train"]), 2 * distributed.world() if has_batch_statistics(network) else 1
+        n = len(self._order(0))  # a task's own order may leave examples out
+        least = 2 * distributed.world() if has_batch_statistics(network) else 1
         self.drop_last = n > self.batch_size >= least and 0 < n % self.batch_size < least
         self.steps_per_epoch = data.train.count(n, self.batch_size, self.drop_last)
         self.schedule = create_schedule(
@@ -253,13 +254,16 @@ class Loop:
             self._save_weights("best")
             return
         self.bad_epochs += 1
-        patience = self.recipe.regularize.patience
-        if patience is not None and self.bad_epochs >= patience:
+        if self._waited_enough():
             self.note(
-                f"Stopped after epoch {self.epoch}: dev {objective.metric} has not improved for {patience} epochs; "
-                f"the best weights are those of epoch {self.best_epoch}."
+                f"Stopped after epoch {self.epoch}: dev {objective.metric} has not improved for {self.bad_epochs} "
+                f"epochs; the best weights are those of epoch {self.best_epoch}."
             )
             self.stop = True
+
+    def _waited_enough(self) -> bool:
+        patience = self.recipe.regularize.patience
+        return patience is not None and self.bad_epochs >= patience
 
     # Saving and coming back -------------------------------------------------------------------------------
 
@@ -296,6 +300,7 @@ class Loop:
         self._images, self._measured = state["epoch"]["images"], state["epoch"]["measured"]
         self._train_metric.load(state["metric"][distributed.rank()])
         self.history, self.notes = list(state["history"]), list(state["notes"])
+        self.stop = self._waited_enough()  # killed between an early stop and the run's last judgement
         set_random_state(state["random"][distributed.rank()], self.device)
 
     def save(self) -> None:
