@@ -14,6 +14,7 @@ from functools import cache
 from typing import Any, get_args
 
 from hubel.errors import UserError, did_you_mean
+from hubel.names import Switch
 from hubel.recipe import GROUPS, OPEN_GROUPS, convert, fields_by_key
 
 SHORT = {"optimizer": "optimizer.name", "schedule": "schedule.name", "augment": "augment.policy"}
@@ -183,6 +184,8 @@ def _value(verb: str, key: str, kind: str, word: str, rest: list[str]) -> str:
     if not given and not switch:
         if kind == "option" and is_boolean(key):
             value = rest.pop(0) if rest and rest[0].lower() in BOOLEAN_WORDS else "true"
+        elif kind == "option" and key not in fields_by_key() and (not rest or rest[0].startswith("--")):
+            return Switch("true")  # of a network or task: it knows whether it needs a value
         elif not rest or rest[0].startswith("--"):
             raise UserError(f"'{word}' needs a value: {word} {placeholder(verb, key)}")
         else:
@@ -196,7 +199,7 @@ def _check(key: str, value: str) -> None:
     """Mistakes that can be seen without data, before anything heavy is imported."""
     from hubel import names
 
-    tables = {"model": names.MODELS, "task": names.TASKS}
+    tables = {"model": names.MODELS, "task": names.TASKS, "log": names.LOGGERS}
     if key in fields_by_key():
         convert(key, value)
     if key in tables and value != "auto":

@@ -27,35 +27,38 @@ def train(command: Command) -> Outcome:
         download=command.has("download"),
         progress=_progress(command),
         layers=[("command line", dict(command.options))],
+        private=command.has("private"),
     )
-    return _trained(run, command)
+    return _trained(run)
 
 
 def resume(command: Command) -> Outcome:
     from hubel import api
 
-    run = api.resume(command.words[0], progress=_progress(command), layers=[("command line", dict(command.options))])
-    return _trained(run, command)
+    run = api.resume(
+        command.words[0],
+        progress=_progress(command),
+        layers=[("command line", dict(command.options))],
+        private=command.has("private"),
+    )
+    return _trained(run)
 
 
-def _trained(run: Any, command: Command) -> Outcome:
+def _trained(run: Any) -> Outcome:
     from hubel.training import distributed
 
-    reports = [str(path) for path in _reports(run, command.has("private"))]
+    reports = [str(path) for path in _reports(run)]
     found = {"run": str(run.path), "report": reports[0] if reports else None, "seconds": run.seconds}
     found |= {"metrics": run.metrics, **({"reports": reports} if len(reports) > 1 else {})}
     distributed.finish()
     return 0, found, lambda: cli_show.trained(found, run.primary)
 
 
-def _reports(run: Any, private: bool) -> list[Path]:
+def _reports(run: Any) -> list[Path]:
     """The run's page; a cross-validation without --refit has one per fold instead."""
-    from hubel import api
-
     whole = (run.path / "report.html").exists()
     folds = [] if whole else sorted(run.path.glob("folds/*/config.json"), key=lambda path: int(path.parent.name))
-    runs = [api.Run.open(path.parent) for path in folds] or [run]
-    return [one.report(private=True) if private else one.path / "report.html" for one in runs]
+    return [path.parent / "report.html" for path in folds] or [run.path / "report.html"]
 
 
 def _progress(command: Command) -> str | None:

@@ -1,25 +1,27 @@
-"""Carries a session through: plan, loop, judgement, report; one training or several, new or resumed."""
+"""A training from beginning to end: plan, loop, judgement, report; one or several, new or resumed."""
 
 from __future__ import annotations
 
 import contextlib
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from hubel import outcome, recipe, several
+from hubel import names, outcome, recipe, several
+from hubel.announce import Report, Silent, announce
 from hubel.data.dataset import Dataset
 from hubel.errors import UserError
 from hubel.rebuild import kept_weights, load_parts, save_parts, warm_start
-from hubel.session import Session, new_session
+from hubel.session import Session, named_device, new_session, with_whole_paths
 from hubel.settle import Layers
+from hubel.source import data_facts
 from hubel.tasks.base import Task
-from hubel.training import checkpoint, distributed, plan
-from hubel.training.callbacks import Callback, Logger, LogTo, TensorBoard
+from hubel.training import checkpoint, distributed, machine
+from hubel.training.callbacks import Callback, Logger, LogTo
 from hubel.training.loop import Loop
 from hubel.training.run import RunFolder, manifest
 
@@ -29,51 +31,15 @@ class Job:
     """What a training is given beside its settings: the user's own objects, and who listens."""
 
     progress: Any
+    source: Any = None  # as the user gave it: a name, a path, or an object
     recipe: str | None = None
     model: Any = None  # an own module or function; names are settings
     task: Task | None = None
     from_run: Path | None = None
     callbacks: tuple[Callback, ...] = ()
-    loggers: tuple[Logger, ...] = field(default=())
-
-
-class Report(Callback):
-    """Between the loop and the run folder: history rows, and what the user sees."""
-
-    def __init__(self, folder: RunFolder, progress: Any):
-        self.folder, self.progress = folder, progress
-        self._mean: float | None = None
-
-    def on_start(self, loop: Loop) -> None:
-        self.folder.rewrite_history(loop.history)
-        self._started, self._first = time.monotonic(), loop.step
-        epochs, steps = loop.recipe.epochs, loop.steps_per_epoch
-        self.progress.start({"epochs": epochs, "steps": steps, "run": str(self.folder.path), "step": loop.step})
-
-    def on_step(self, loop: Loop, losses: Mapping[str, Any]) -> None:
-        if not self.progress.due():
-            return
-        seconds = time.monotonic() - self._started
-        done = loop.step - self._first
-        left = (loop.recipe.epochs or 1) * loop.steps_per_epoch - loop.step
-        values = {
-            "epoch": loop.epoch + 1,
-            "epochs": loop.recipe.epochs,
-            "step": loop.batch,
-            "steps": loop.steps_per_epoch,
-            "loss": sum(float(loss) for loss in losses.values()),
-            "images_per_second": loop.images_per_second(),
-            "wait_share": loop.wait_share(),
-            "seconds_left": seconds / done * left if done else None,
-        }
-        self.progress.step(values)
-
-    def on_epoch(self, loop: Loop, row: Mapping[str, Any]) -> None:
-        self.folder.append_history(dict(row))
-        self.progress.epoch(dict(row))
-
-    def say(self, text: str) -> None:
-        self.progress.say(text)
+    loggers: tuple[Logger, ...] = ()
+    judged_on: Any = None  # the source of dev and test, where it is another one
+    private: bool = False  # no paths and names of files in the report
 
 
 def carry(session: Session, folder: RunFolder, job: Job, state: Mapping[str, Any] | None = None) -> RunFolder:
@@ -82,7 +48,8 @@ def carry(session: Session, folder: RunFolder, job: Job, state: Mapping[str, Any
     progress = job.progress if distributed.is_main() else Silent()
     listeners: list[Callback] = [*job.callbacks]
     if distributed.is_main():
-        loggers = [*job.loggers, *([TensorBoard()] if session.recipe.log == "tensorboard" else [])]
+        log = session.recipe.log
+        loggers = [*job.loggers, *([names.resolve(names.LOGGERS, log)()] if log is not None else [])]
         listeners = [Report(folder, progress), *listeners, *(LogTo(logger) for logger in loggers)]
     data = session.data()
     loop = Loop(
@@ -104,7 +71,7 @@ def carry(session: Session, folder: RunFolder, job: Job, state: Mapping[str, Any
             folder.set_state("running")
         loop.run()
         progress.stop()
-        outcome.finish(session, loop, folder, time.monotonic() - started)
+        outcome.finish(session, loop, folder, time.monotonic() - started, job.private)
     except KeyboardInterrupt as stop:
         folder.set_state("interrupted", "Ctrl-C")
         progress.stop()
@@ -127,57 +94,6 @@ def carry(session: Session, folder: RunFolder, job: Job, state: Mapping[str, Any
     return folder
 
 
-def announce(session: Session, loop: Loop, folder: RunFolder, progress: Any) -> None:
-    """What was found in the data, and what the training will need, before it starts."""
-    found = estimate(session, loop)
-    if not distributed.is_main():
-        return
-    for note in session.dataset.notes:
-        progress.say(note)
-    bad = session.dataset.quarantine
-    if bad:
-        shown = "; ".join(f"{one.name}: {one.reason}" for one in bad[:3])
-        progress.say(f"{len(bad)} files can't be used and are left out (quarantine.csv lists them): {shown}")
-    parts = ", ".join(f"{name} {len(index):,}" for name, index in session.dataset.splits.items())
-    progress.say(f"{session.dataset.name}: {parts} images; {outcome.label(session)} on {session.device}")
-    progress.say(session.preprocess.describe(session.dataset.images.sizes(200)))
-    progress.say(str(found))
-    warning = plan.room(folder.path, found.disk)
-    if warning:
-        progress.say(warning)
-    folder.write_plan(found)
-
-
-def estimate(session: Session, loop: Loop) -> plan.Plan:
-    train = session.dataset.splits["train"]
-    index = train[: max(min(loop.batch_size, len(train)), 1)]
-    batch = next(iter(loop.data.plain.batches(index, 0, len(index))))
-    judged = sum(len(v) for name, v in session.dataset.splits.items()) + len(session.dataset.splits.get("dev", ())) * (
-        session.recipe.epochs or 1
-    )
-    return plan.estimate(
-        session.network,
-        session.task,
-        batch,
-        steps=(session.recipe.epochs or 1) * loop.steps_per_epoch,
-        evaluations=-(-judged // loop.batch_size),
-        optimizer=session.recipe.optimizer.name or "adamw",
-        averaged=loop.ema is not None,
-        resident=loop.data.train.resident_bytes,
-        autocast=loop.autocast,
-    )
-
-
-class Silent:
-    """A progress that says nothing: for all processes but the first."""
-
-    def due(self) -> bool:
-        return False
-
-    def __getattr__(self, name: str) -> Any:
-        return lambda *args, **options: None
-
-
 # New, resumed, several ----------------------------------------------------------------------------------------
 
 
@@ -188,6 +104,8 @@ def make_session(dataset: Dataset, layers: Layers, job: Job) -> Session:
             "--sync_batchnorm shares batch statistics between processes, and this is one. Leave it out, or start "
             "several with torchrun."
         )
+    if session.recipe.log is not None:
+        names.resolve(names.LOGGERS, session.recipe.log)  # a wrong name shows before anything is written
     if job.from_run is not None:
         weights, source = weights_of(job.from_run), str(job.from_run)
         said = warm_start(session.network, weights, source)
@@ -201,13 +119,14 @@ def weights_of(path: Path) -> Mapping[str, torch.Tensor]:
     return kept_weights(folder.path, folder.settings["keep"].value or "last")[0]
 
 
-def write_beginnings(session: Session, folder: RunFolder, source: Any, data_hash: str) -> None:
+def write_beginnings(session: Session, folder: RunFolder, job: Job) -> None:
     """What a run folder holds before the first step; network.json comes last and makes it resumable."""
     folder.write_config(session.settings)
     folder.write_manifest(
         manifest(
             seed=session.recipe.seed,
-            data={"hash": data_hash, "source": str(source), "name": session.dataset.name},
+            data=data_facts(job.source, job.judged_on, session.dataset),
+            start_from=None if job.from_run is None else str(job.from_run.absolute()),
             device=str(session.device),
             launcher=distributed.launcher(),
         )
@@ -217,17 +136,15 @@ def write_beginnings(session: Session, folder: RunFolder, source: Any, data_hash
     save_parts(session, folder.path / "network.json")
 
 
-def begin(session: Session, folder: RunFolder, source: Any, job: Job) -> RunFolder:
+def begin(session: Session, folder: RunFolder, job: Job) -> RunFolder:
     """A new training in an empty folder."""
     if distributed.is_main():
-        write_beginnings(session, folder, source, session.dataset.hash())
+        write_beginnings(session, folder, job)
     distributed.barrier()
     return carry(session, folder, job)
 
 
-def begin_all(
-    dataset: Dataset, session: Session, layers: Layers, folder: RunFolder, source: Any, job: Job
-) -> RunFolder:
+def begin_all(session: Session, layers: Layers, folder: RunFolder, job: Job) -> RunFolder:
     """Folds, restarts and a refit: children first, then what the parent shows."""
     chosen = session.recipe
     if chosen.restarts > 1 and chosen.init is None and isinstance(job.model, torch.nn.Module):
@@ -238,12 +155,12 @@ def begin_all(
     if chosen.folds and chosen.split.bootstrap:
         raise UserError("--folds and --split.bootstrap both say who is held out. Give one of them.")
     if distributed.is_main():
-        write_beginnings(session, folder, source, dataset.hash())
+        write_beginnings(session, folder, job)
         folder.set_state("running")
     distributed.barrier()
 
     def train(data: Dataset, changes: Mapping[str, Any], path: Path) -> RunFolder:
-        return train_child(data, changes, path, layers, source, job)
+        return train_child(data, changes, path, layers, job)
 
     children = several.train_children(session.dataset, chosen, folder, train)
     if chosen.refit:
@@ -260,16 +177,14 @@ def begin_all(
     return folder
 
 
-def train_child(
-    data: Dataset, changes: Mapping[str, Any], path: Path, layers: Layers, source: Any, job: Job
-) -> RunFolder:
+def train_child(data: Dataset, changes: Mapping[str, Any], path: Path, layers: Layers, job: Job) -> RunFolder:
     """One of several: resumed where it was interrupted, else trained from its beginning."""
     job.progress.say(f"{path.parent.name} {path.name}")
     if any((path / "checkpoints" / "last").glob("*.json")):
         return continue_run(RunFolder.open(path), data, {}, job)
     session = make_session(data, [*layers, (path.parent.name, changes)], job)
     folder = RunFolder.at(path)
-    return begin(session, folder, source, job)
+    return begin(session, folder, job)
 
 
 CHANGEABLE = ("epochs", "device", "workers", "save_every", "micro_batch", "log", "regularize.patience")
@@ -277,7 +192,8 @@ CHANGEABLE = ("epochs", "device", "workers", "save_every", "micro_batch", "log",
 
 def continue_run(folder: RunFolder, dataset: Dataset, changes: Mapping[str, Any], job: Job) -> RunFolder:
     """From the last whole checkpoint; `changes` are flat options out of CHANGEABLE."""
-    settings = folder.settings | recipe.settings_of([("resume", changes)])
+    settings = with_whole_paths(folder.settings | recipe.settings_of([("resume", changes)]))
+    settings["workers"] = no_more_than_cores(settings["workers"])
     chosen = recipe.unflatten({key: setting.value for key, setting in settings.items()})
     dataset = dataset.with_splits(folder.splits)
     parts = load_parts(folder.path, chosen, model=job.model, task=job.task)
@@ -290,9 +206,28 @@ def continue_run(folder: RunFolder, dataset: Dataset, changes: Mapping[str, Any]
             f"{folder.path} finished its {chosen.epochs} epochs. Give it more: hubel resume {folder.path} "
             f"--epochs {2 * (chosen.epochs or 1)}"
         )
+    patience, bad = chosen.regularize.patience, state["best"]["bad_epochs"]
+    if patience is not None and bad >= patience and folder.state == "finished":
+        raise UserError(
+            f"{folder.path} stopped early after epoch {state['position']['epoch']}: dev had not improved for {bad} "
+            f"epochs. Give it more patience: hubel resume {folder.path} --regularize.patience {2 * bad}"
+        )
     if changes:
         folder.write_config(settings)
     return carry(session, folder, job, state)
+
+
+def no_more_than_cores(workers: recipe.Setting) -> recipe.Setting:
+    """A run that moved to a smaller machine; a number that somebody asked for stays."""
+    if workers.source != "auto" or (workers.value or 0) <= machine.cores():
+        return workers
+    return replace(workers, value=machine.cores(), reason=f"{machine.cores()} cores, since the run was resumed here")
+
+
+def join_processes(device: str | None) -> None:
+    """Join the other processes, where torchrun started several; respect a container's share of the cores."""
+    chosen = distributed.local_device() or device or ("cuda" if torch.cuda.is_available() else "cpu")
+    distributed.start(named_device(chosen))
 
 
 def check_changes(changes: Mapping[str, Any]) -> None:
@@ -302,13 +237,3 @@ def check_changes(changes: Mapping[str, Any]) -> None:
                 f"'{key}' can't change in mid-training: the run would no longer be one experiment. A resume takes "
                 f"{', '.join(CHANGEABLE)}. For the rest start a new run from these weights: hubel train … --from RUN."
             )
-
-
-def same_data(dataset: Dataset, folder: RunFolder) -> None:
-    """Raise UserError where the data is not what the run began with."""
-    before = folder.manifest.get("data", {}).get("hash")
-    if before is not None and before != dataset.hash():
-        raise UserError(
-            f"The data at {dataset.source} has changed since the run began, so it can't go on exactly. Restore the "
-            f"data, or start anew from its weights: hubel train {dataset.source} --from {folder.path}"
-        )

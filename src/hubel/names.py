@@ -1,6 +1,6 @@
 """From a name that a user types to what it means: one table per kind, looked up at the edge only. No torch here.
 
-`file.py:Class` names the user's own network or task.
+`file.py:Class` names the user's own network, task or logger.
 """
 
 from __future__ import annotations
@@ -56,8 +56,15 @@ RECIPES: Table = {
     "fashion-mnist-long": "hubel.recipes.fashion_mnist_long",
     "small-photos": "hubel.recipes.small_photos",
 }
-OWN = {id(MODELS), id(TASKS)}  # kinds that the user may bring
-KINDS = {id(MODELS): "network", id(DATA): "dataset", id(TASKS): "task", id(RECIPES): "recipe"}
+LOGGERS: Table = {"tensorboard": "hubel.training.callbacks:TensorBoard"}
+OWN = {id(MODELS), id(TASKS), id(LOGGERS)}  # kinds that the user may bring
+KINDS = {
+    id(MODELS): "network",
+    id(DATA): "dataset",
+    id(TASKS): "task",
+    id(RECIPES): "recipe",
+    id(LOGGERS): "logger",
+}
 
 
 def check(table: Table, word: str) -> None:
@@ -68,6 +75,11 @@ def check(table: Table, word: str) -> None:
             raise UserError(f"There is no file {place.absolute()}; expected file.py:Class with an existing file.")
     elif word not in table:
         own = " (your own: file.py:Class)" if id(table) in OWN else ""
+        if table is TASKS and word == "joint":
+            raise UserError(
+                "A joint task is made of others, so it is built in Python: hubel.train(source, task=Joint({...})), or "
+                "a function that returns it: --task file.py:function."
+            )
         raise UserError(f"There is no {KINDS[id(table)]} '{word}'{own}{did_you_mean(word, table)}")
 
 
@@ -115,6 +127,17 @@ def _line_of(fault: BaseException, path: Path) -> str:
     return f" (line {lines[-1]})" if lines else ""
 
 
+class Switch(str):
+    """The word "true" of an option that was written without a value."""
+
+
+def address(source: Any) -> str:
+    """What finds data again: a built-in name, a whole path, or a mark for what came from Python."""
+    if not isinstance(source, (str, Path)):
+        return "<python>"
+    return str(source) if str(source) in DATA else str(Path(source).expanduser().resolve())
+
+
 def parameters(function: Callable) -> dict[str, inspect.Parameter]:
     """The arguments that a user may name."""
     found = inspect.signature(function).parameters
@@ -133,6 +156,8 @@ def options_of(function: Callable, given: Mapping[str, Any], what: str, hidden: 
 def value_of(value: Any, parameter: inspect.Parameter, what: str) -> Any:
     """A word from the command line as the kind of value that the default is; other values as they are."""
     default = parameter.default
+    if isinstance(value, Switch) and not isinstance(default, bool):
+        raise UserError(f"{what} needs a value.")
     if isinstance(value, list):
         return tuple(value)
     if not isinstance(value, str) or isinstance(default, str):

@@ -40,7 +40,9 @@ def judge(session: Session, splits: Sequence[str], autocast: Any, loader: Any) -
     return found
 
 
-def finish(session: Session, loop: Any, folder: RunFolder, seconds: float) -> dict[str, dict[str, float]]:
+def finish(
+    session: Session, loop: Any, folder: RunFolder, seconds: float, private: bool = False
+) -> dict[str, dict[str, float]]:
     """Judge the kept weights, save what came out, write the report; returns the metrics by split."""
     keep = session.recipe.keep if loop.data.splits.get("dev") is not None else "last"
     epoch = load_weights(session.network, folder.path, keep or "last")
@@ -62,7 +64,7 @@ def finish(session: Session, loop: Any, folder: RunFolder, seconds: float) -> di
         }
     )
     data = report_data(session, evaluations, folder, epoch, loop.notes)
-    page.write(data, folder.path / "report.html")
+    page.write(data, folder.path / "report.html", private=private)
     return metrics
 
 

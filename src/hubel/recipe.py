@@ -124,7 +124,7 @@ class Recipe:
     sync_batchnorm: bool = option(False, "batch statistics over all processes")
     workers: int | None = option(None, "processes that decode images")
     save_every: int | None = option(None, "steps between checkpoints; at every epoch's end anyway")
-    log: str | None = option(None, "also write metrics to another tracker", ("tensorboard",))
+    log: str | None = option(None, "also write metrics to: tensorboard, or your own file.py:Logger")
     optimizer: OptimizerOptions = field(default_factory=OptimizerOptions)
     schedule: ScheduleOptions = field(default_factory=ScheduleOptions)
     regularize: RegularizeOptions = field(default_factory=RegularizeOptions)

@@ -255,7 +255,7 @@ def new_session(
 
 def with_whole_paths(settings: dict[str, Setting]) -> dict[str, Setting]:
     """own.py:Net as /where/it/is/own.py:Net, so that the run finds it from any folder."""
-    own = {key: settings[key] for key in ("model", "task") if ".py:" in str(settings[key].value)}
+    own = {key: settings[key] for key in ("model", "task", "log") if ".py:" in str(settings[key].value)}
     for key, setting in own.items():
         place, _, name = setting.value.rpartition(":")
         settings[key] = replace(setting, value=f"{Path(place).expanduser().absolute()}:{name}")

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from hubel import names, recipe
 from hubel.data.dataset import Dataset
+from hubel.errors import UserError
 from hubel.recipe import Recipe, Setting
 from hubel.training import auto
 
@@ -52,6 +55,9 @@ def settle(layers: Layers, facts: auto.Facts, recipe_name: str | None, dataset: 
     settings |= {key: setting for key, setting in asked.items() if setting.value is not None or key not in settings}
     settings = auto.resolve(settings, replace(facts, wanted=wanted_size(settings["model"].value)))
     recipe.reject_what_does_not_apply(settings)
+    judged_on = settings["split.dev_from"]
+    if judged_on.value is not None:  # found again from any folder
+        settings["split.dev_from"] = replace(judged_on, value=names.address(judged_on.value))
     return settings
 
 
@@ -96,3 +102,39 @@ def _that_fit(options: Mapping[str, Any], asked: Mapping[str, Setting]) -> dict[
         if key in asked and asked[key].value not in (None, options.get(key)):
             fitting = {k: v for k, v in fitting.items() if not k.startswith(f"{group}.")}
     return fitting
+
+
+# Layers ---------------------------------------------------------------------------------------------------------
+
+
+def stack_layers(
+    given: str | Recipe | None, config: str | Path | None, layers: Layers | None, options: Mapping[str, Any]
+) -> Layers:
+    """Recipe, configuration file, command line and Python options as flat layers; later ones win."""
+    stack: Layers = []
+    if isinstance(given, Recipe):
+        plain = recipe.flatten(Recipe())
+        stack.append(("python", {k: v for k, v in recipe.flatten(given).items() if k not in plain or plain[k] != v}))
+    if config is not None:
+        stack.append(("config file", read_config(Path(config))))
+    stack.extend(layers or [])
+    flat = recipe.flatten_nested(options)
+    return [*stack, ("python", flat)] if flat else stack
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """A TOML file as flat options: `epochs = 20` and `[optimizer] lr = 0.1`."""
+    try:
+        given = tomllib.loads(path.read_text("utf-8"))
+    except OSError as fault:
+        raise UserError(f"The configuration file {path} can't be read: {fault.strerror}.") from fault
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as fault:
+        raise UserError(f"{path} is not valid TOML: {fault}.") from fault
+    try:
+        flat = recipe.flatten_nested(given)
+        for key, value in flat.items():
+            if key.partition(".")[0] not in recipe.OPEN_GROUPS:
+                recipe.convert(key, value)
+    except UserError as fault:
+        raise UserError(f"{path}: {fault}") from fault
+    return flat

@@ -1,0 +1,117 @@
+"""A training on disk, ready to be used: evaluate, predict, report."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+from hubel import outcome
+from hubel.data.check import check_files
+from hubel.data.decode import BadImage, convert, decode
+from hubel.data.python import to_array
+from hubel.driver import join_processes
+from hubel.errors import UserError
+from hubel.rebuild import Parts, load_parts, load_weights
+from hubel.recipe import Recipe, unflatten
+from hubel.session import Session, load_dataset
+from hubel.source import same_data
+from hubel.training import distributed
+from hubel.training.run import RunFolder
+
+
+class Run(RunFolder):
+    """A training on disk: what it was given, what came out, and the network, ready to be used.
+
+    `path`, `settings`, `manifest`, `history`, `metrics` {split: {name: value}}, `seconds`.
+    """
+
+    _model: Any = None
+    _task: Any = None
+
+    @classmethod
+    def open(cls, path: str | Path, *, model: Any = None, task: Any = None) -> Run:
+        """Raises UserError where `path` is no run. An own network or task from Python must be given again."""
+        run = super().open(Path(path).expanduser())
+        run.path = run.path.absolute()  # a program may change its folder
+        run._model, run._task = model, task
+        return run
+
+    @property
+    def recipe(self) -> Recipe:
+        return unflatten({key: setting.value for key, setting in self.settings.items()})
+
+    def parts(self) -> Parts:
+        """The network with its kept weights, in evaluation mode, its task and its preprocessing."""
+        parts = load_parts(self.path, self.recipe, model=self._model, task=self._task)
+        load_weights(parts.network, self.path, self.recipe.keep or "last")
+        parts.network.eval()
+        return parts
+
+    @property
+    def network(self) -> nn.Module:
+        return self.parts().network
+
+    def evaluate(self, split: str | None = None, data: Any = None) -> dict[str, dict[str, float]]:
+        """Metrics by split: of one split, of all, or of other data with the same classes.
+
+        Other data without splits counts as "test".
+        """
+        join_processes(self.recipe.device)
+        session = self._session(data)
+        wanted = list(session.dataset.splits) if split is None else [split]
+        if split is not None and split not in session.dataset.splits:
+            raise UserError(f"There is no part '{split}'; this data has {', '.join(session.dataset.splits)}.")
+        found = outcome.judge(session, wanted, session.autocast, session.plain())
+        if "test" in wanted and data is None and distributed.is_main():
+            self.note_test_look()
+        return {name: evaluation.metrics for name, evaluation in found.items()}
+
+    def _session(self, data: Any = None) -> Session:
+        """The trained network on the run's own data and splits, or on other data of the same classes."""
+        parts = self.parts()
+        if data is None:
+            dataset = same_data(self).with_splits(self.splits)
+        else:
+            dataset = check_files(load_dataset(data))
+            dataset = dataset.with_classes(parts.classes) if parts.classes else dataset
+            dataset = dataset if dataset.splits else dataset.with_splits({"test": dataset.usable()})
+        parts.task.accepts(dataset)
+        return Session(self.settings, self.recipe, dataset, parts.task, parts.network, parts.preprocess, parts.device)
+
+    def predict(self, images: Iterable[Any]) -> list[dict[str, Any]]:
+        """One dict per image, in order: {"image", "prediction", "confidence", …}.
+
+        `images` are paths, PIL images or arrays (H, W), (H, W, C) uint8. Raises UserError naming a file that can't be
+        read. Images of any size are brought to the network's size as in training.
+        """
+        parts = self.parts()
+        pixels = [(name, read(image, parts)) for name, image in named(images)]
+        return outcome.predict_images(parts, self.recipe, pixels)
+
+    def report(self, private: bool = False) -> Path:
+        """Write report.html anew from the saved weights and data, and return its path."""
+        return outcome.rewrite_report(self._session(), self, private)
+
+
+def named(images: Iterable[Any]) -> list[tuple[str, Any]]:
+    if isinstance(images, (str, Path)):
+        images = [images]
+    return [(str(one) if isinstance(one, (str, Path)) else f"#{i}", one) for i, one in enumerate(images)]
+
+
+def read(image: Any, parts: Parts) -> np.ndarray:
+    """(H, W, C) with the channels that the network was trained on."""
+    try:
+        if not isinstance(image, (str, Path)):
+            return convert(to_array(image), parts.preprocess.channels)
+        if Path(image).is_dir():
+            raise UserError(f"'{image}' is a folder; name the images in it.")
+        if not Path(image).exists():
+            raise UserError(f"There is no file '{image}' (looked for {Path(image).absolute()}).")
+        return decode(Path(image), channels=parts.preprocess.channels)
+    except BadImage as fault:
+        raise UserError(f"'{image}' can't be read as an image: {fault}") from fault
