@@ -212,6 +212,12 @@ def continue_run(folder: RunFolder, dataset: Dataset, changes: Mapping[str, Any]
             f"{folder.path} stopped early after epoch {state['position']['epoch']}: dev had not improved for {bad} "
             f"epochs. Give it more patience: hubel resume {folder.path} --regularize.patience {2 * bad}"
         )
+    patience, bad = chosen.regularize.patience, state["best"]["bad_epochs"]
+    if patience is not None and bad >= patience and folder.state == "finished":
+        raise UserError(
+            f"{folder.path} stopped early after epoch {state['position']['epoch']}: dev had not improved for {bad} "
+            f"epochs. Give it more patience: hubel resume {folder.path} --regularize.patience {2 * bad}"
+        )
     if changes:
         folder.write_config(settings)
     return carry(session, folder, job, state)
