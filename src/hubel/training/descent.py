@@ -67,7 +67,9 @@ class Descent:
             plain = Trainee(self.network, task, player.loss)
             chosen = {id(p) for p in player.parameters(self.network)}
             optimizer = create_optimizer(self.network, self.recipe.optimizer, only=chosen)
-            movers.append(Mover(distributed.wrap(plain, self.device, len(players) > 1), plain, optimizer))
+            # players share parameters, and the hooks of two wrappers on one parameter disturb each other
+            trainee = plain if len(players) > 1 else distributed.wrap(plain, self.device)
+            movers.append(Mover(trainee, plain, optimizer))
         if len(players) == 1:
             self.network.register_forward_hook(self._kept)
         return movers
@@ -105,10 +107,11 @@ class Descent:
 
     def _update(self, mover: Mover) -> None:
         limits, l1 = self.recipe.regularize, self.recipe.optimizer.l1
+        own = [p for group in mover.optimizer.param_groups for p in group["params"]]  # not another player's
         if limits.clip_value is not None:
-            constraints.clip_value(mover.plain.parameters(), limits.clip_value)
+            constraints.clip_value(own, limits.clip_value)
         if limits.clip_norm is not None:
-            constraints.clip_norm(mover.plain.parameters(), limits.clip_norm)
+            constraints.clip_norm(own, limits.clip_norm)
         mover.optimizer.step()
         if l1:
             constraints.soft_threshold(mover.optimizer.param_groups, l1)
