@@ -106,15 +106,11 @@ def local_device() -> str | None:
     return None
 
 
-def wrap(module: nn.Module, device: torch.device, unused: bool = False) -> nn.Module:
-    """Gradients averaged over processes during the backward pass; the module itself for a single process.
-
-    `unused`: may a step leave some parameters without a gradient (players that move in turn)?
-    """
+def wrap(module: nn.Module, device: torch.device) -> nn.Module:
+    """Gradients averaged over processes during the backward pass; the module itself for a single process."""
     if world() == 1:
         return module
-    ids = [device.index] if device.type == "cuda" else None
-    return nn.parallel.DistributedDataParallel(module, device_ids=ids, find_unused_parameters=unused)
+    return nn.parallel.DistributedDataParallel(module, device_ids=[device.index] if device.type == "cuda" else None)
 
 
 def launcher() -> str | None:
