@@ -36,3 +36,20 @@ def make_batch(images: Tensor, targets: Any, index: Tensor | None = None) -> Bat
     n, sizes = len(images), torch.tensor(images.shape[2:])
     index = torch.arange(n) if index is None else index
     return Batch(images, targets, index, torch.ones(n), sizes.expand(n, 2), torch.eye(3).expand(n, 3, 3))
+
+
+def assert_same(a: Any, b: Any, where: str = "state") -> None:
+    """Bit for bit, in nested dicts and lists of tensors and plain values; the time that it took may differ."""
+    if isinstance(a, dict):
+        assert a.keys() == b.keys(), where
+        for key in a:
+            if key not in ("seconds", "images_per_second", "wait_share"):
+                assert_same(a[key], b[key], f"{where}.{key}")
+    elif isinstance(a, list | tuple):
+        assert len(a) == len(b), where
+        for i, (x, y) in enumerate(zip(a, b, strict=True)):
+            assert_same(x, y, f"{where}.{i}")
+    elif torch.is_tensor(a):
+        assert torch.equal(a, b), where
+    else:
+        assert a == b or (a != a and b != b), where

@@ -1,37 +1,77 @@
 """Throwaway tasks that strain the Task protocol: each is the smallest thing that has the awkward property.
 
 Two-stage detector: two passes, proposals sampled from targets between them, packed boxes. GAN: two players. Triplets:
-own order, mined inside the loss. Pixels: ragged counts. None of them is a usable implementation.
+own order, mined inside the loss. Pixels: ragged counts. None of them is a usable implementation. Of what they predict
+only the loss is told, example by example: enough to choose weights by.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-import torch.distributed as dist
 import torch.nn.functional as F
+from small_parts import Small, make_batch
 from torch import Tensor, nn
 
-from hubel.models.base import Head, Network
 from hubel.ops import losses
 from hubel.tasks.base import Player, Task
 from hubel.tasks.classification import Classification
 from hubel.tasks.joint import Joint
 from hubel.tasks.regression import Regression
-from hubel.training.distributed import wrap
-from hubel.training.step import Trainee, gradients
-from hubel.types import Batch, Term
+from hubel.training.step import value
+from hubel.types import Batch, Predictions, Term
 
 SIDE, CELLS = 8, 4  # pixels, cells of the map per side
 
 
-def batch_of(targets: Any, n: int, channels: int = 1) -> Batch:
-    images = torch.randn(n, channels, SIDE, SIDE, generator=torch.Generator().manual_seed(n)).double()
-    sizes = torch.full((n, 2), SIDE)
-    return Batch(images, targets, torch.arange(n), torch.ones(n), sizes, torch.eye(3).expand(n, 3, 3))
+def batch_of(targets: Any, n: int) -> Batch:
+    """Noise (n, 1, SIDE, SIDE) with these targets."""
+    return make_batch(torch.randn(n, 1, SIDE, SIDE, generator=torch.Generator().manual_seed(n)).double(), targets)
+
+
+@dataclass(frozen=True)
+class Losses(Predictions):
+    """The loss of each example alone, (B,)."""
+
+    values: Tensor
+
+
+class MeanLoss:
+    """The mean of `Losses`, as {"loss": value}."""
+
+    def __init__(self) -> None:
+        self.total = torch.zeros(2, dtype=torch.float64)  # sum, count
+
+    def update(self, predictions: Losses, targets: Any, weights: Tensor | None = None) -> None:
+        self.total += torch.stack([predictions.values.double().sum(), torch.tensor(float(len(predictions)))])
+
+    def compute(self) -> dict[str, float]:
+        return {"loss": float(self.total[0] / self.total[1])}
+
+    def state(self) -> dict[str, Tensor]:
+        return {"total": self.total}
+
+    def load(self, state: Mapping[str, Tensor]) -> None:
+        self.total = state["total"].clone()
+
+    def merge(self, state: Mapping[str, Tensor]) -> None:
+        self.total += state["total"]
+
+
+class Proof(Task):
+    """Base of the throwaway tasks."""
+
+    def predict(self, network: Any, batch: Batch, outputs: Any = None) -> Losses:
+        found = [player.loss for player in self.players()] or [self.loss]
+        parts = [batch.part(i, i + 1) for i in range(len(batch))]
+        return Losses(torch.stack([sum(value(t) for loss in found for t in loss(network, p).values()) for p in parts]))
+
+    def metric(self) -> MeanLoss:
+        return MeanLoss()
 
 
 # A two-stage detector ---------------------------------------------------------------------------------------
@@ -68,12 +108,19 @@ class TwoStage(nn.Module):
 
 
 @dataclass(frozen=True)
-class Detection(Task):
+class Detection(Proof):
     """Objectness and boxes of every cell; classes of the proposals that the targets and the scores choose."""
 
     keep: int = 3  # the best proposals of each image, beside those that hold an object
 
     name = "two-stage detection"
+
+    def targets(self, dataset: Any, index: np.ndarray) -> Packed:
+        """From (N, M, 5): boxes and labels, NaN where an image has fewer than M."""
+        rows = torch.as_tensor(dataset.annotations["boxes"][index])
+        image, place = (~rows[..., 0].isnan()).nonzero(as_tuple=True)
+        found = rows[image, place]
+        return Packed(found[:, :4], found[:, 4].long(), image, len(index))
 
     def loss(self, network: Any, batch: Batch) -> dict[str, Term]:
         (maps,) = network.maps(batch.images)
@@ -131,10 +178,13 @@ class Gan(nn.Module):
 
 
 @dataclass(frozen=True)
-class Adversarial(Task):
+class Adversarial(Proof):
     """Two players: the critic tells real from made, the generator is scored by the critic."""
 
     name = "adversarial"
+
+    def targets(self, dataset: Any, index: np.ndarray) -> None:
+        return None
 
     def players(self) -> tuple[Player, ...]:
         def of(part: str):
@@ -160,7 +210,7 @@ class Adversarial(Task):
 
 
 @dataclass(frozen=True)
-class Triplets(Task):
+class Triplets(Proof):
     """Hardest positive and negative of each example of the batch; batches are P identities by K images."""
 
     identities: int = 3
@@ -211,10 +261,11 @@ class Dense(nn.Module):
 
 
 @dataclass(frozen=True)
-class Pixels(Task):
+class Pixels(Proof):
     """A class for each pixel; 255 is ignored, so that every image counts another number of pixels."""
 
     name = "pixels"
+    target = "pixels"
 
     def loss(self, network: nn.Module, batch: Batch) -> dict[str, Term]:
         nats = F.cross_entropy(network(batch.images), batch.targets, ignore_index=255, reduction="sum")
@@ -233,25 +284,6 @@ def pixel_batch() -> Batch:
 # A Joint task with missing objects --------------------------------------------------------------------------
 
 
-class Backbone(Network):
-    """One map for all heads; counts how often it runs."""
-
-    def __init__(self, task: Task) -> None:
-        super().__init__()
-        torch.manual_seed(3)
-        self.body = nn.Sequential(nn.Flatten(), nn.Linear(SIDE * SIDE, 6), nn.Tanh())
-        self.channels, self.strides, self.passes = (6,), (), 0
-        self.head = task.head(self)
-        self.double()
-
-    def maps(self, images: Tensor) -> list[Tensor]:
-        self.passes += 1
-        return [self.body(images)]
-
-    def default_head(self, classes: int) -> nn.Module:
-        return Head(nn.Linear(6, classes))
-
-
 def localisation() -> Joint:
     """What it is and where; where there is none there is no box."""
     edges = tuple(tuple(float(v) for _ in range(4)) for v in (4.0, 2.0, 0.0, 8.0))
@@ -267,59 +299,9 @@ def localisation_batch() -> Batch:
     return batch_of({"kind": {"target": kind, "valid": everywhere}, "box": {"target": box, "valid": found}}, 6)
 
 
-# What the trainer does --------------------------------------------------------------------------------------
-
-
-def movers_of(network: nn.Module, task: Task) -> list[tuple[nn.Module, torch.optim.Optimizer]]:
-    """Each player with its loss (wrapped for several processes) and an optimiser of its own parameters."""
-    players = task.players() or (Player("all", lambda network: network.parameters(), task.loss),)
-    movers = []
-    for player in players:
-        trainee: nn.Module = Trainee(network, task, player.loss)
-        trainee = wrap(trainee, torch.device("cpu")) if len(players) == 1 else trainee
-        movers.append((trainee, torch.optim.SGD(list(player.parameters(network)), lr=0.05)))
-    return movers
-
-
-def train(network: nn.Module, task: Task, batch: Batch, steps: int, **options: Any) -> list[dict[str, float]]:
-    """`steps` steps on one batch, the players in turn; the values of the terms at each."""
-    movers, history = movers_of(network, task), []
-    for _ in range(steps):
-        values: dict[str, Tensor] = {}
-        for trainee, optimizer in movers:
-            network.zero_grad()
-            values |= gradients(trainee, batch, **options)
-            optimizer.step()
-        history.append({name: float(v) for name, v in values.items()})
-    return history
-
-
 PROOFS: dict[str, Any] = {
     "two-stage detector": (lambda task: TwoStage(), Detection(), detection_batch),
     "GAN": (lambda task: Gan(), Adversarial(), lambda: batch_of(None, 6)),
-    "joint with missing objects": (Backbone, localisation(), localisation_batch),
+    "joint with missing objects": (lambda task: Small(task, SIDE), localisation(), localisation_batch),
     "ignored pixels": (lambda task: Dense(), Pixels(), pixel_batch),
 }
-
-
-def after(name: str, shard: tuple[int, int] | None = None, **options: Any) -> dict[str, Tensor]:
-    """Weights after three steps, and the terms of each; on the examples `shard` of the batch where given."""
-    make, task, batch = PROOFS[name][0], PROOFS[name][1], PROOFS[name][2]()
-    network = make(task)
-    history = train(network, task, batch if shard is None else batch.part(*shard), 3, **options)
-    terms = {f"{i}.{key}": torch.tensor(v).double() for i, row in enumerate(history) for key, v in row.items()}
-    return {**terms, **{key: p.detach() for key, p in network.named_parameters()}}
-
-
-def one_of_two(rank: int, folder: str) -> None:
-    """A process of two: the first sees examples 0 … 3, the second 4 and 5 (no box, no labelled pixel in number 4)."""
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
-    shard = (0, 4) if rank == 0 else (4, 6)
-    for name in PROOFS:
-        for micro in (None, 1, 2):
-            found = after(name, shard, micro_batch=micro)
-            if rank == 0:
-                torch.save(found, f"{folder}/{name} {micro}.pt")
-    dist.barrier()  # neither closes its connections while the other still uses them
-    dist.destroy_process_group()

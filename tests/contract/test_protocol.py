@@ -6,7 +6,9 @@ Two-stage detector, GAN, triplets, Joint with missing objects, ignored pixels: i
 import numpy as np
 import pytest
 import torch
-from proofs import PROOFS, Backbone, Triplets, after, batch_of, localisation, localisation_batch, one_of_two, train
+from proof_steps import after, one_of_two, train
+from proofs import PROOFS, SIDE, Triplets, batch_of, localisation, localisation_batch
+from small_parts import Small
 from torch import nn
 
 from hubel.data.dataset import Dataset
@@ -122,7 +124,7 @@ def test_triplets_are_mined_from_the_batch_that_the_loss_sees():
 
 def test_joint_runs_the_backbone_once():
     task, batch = localisation(), localisation_batch()
-    network = Backbone(task)
+    network = Small(task, SIDE)
     task.loss(network, batch)
     assert network.passes == 1
     task.predict(network, batch)
@@ -136,12 +138,12 @@ def test_joint_runs_the_backbone_once():
 
 def test_joint_is_the_weighted_sum_over_valid_targets():
     task, batch = localisation(), localisation_batch()
-    terms = task.loss(Backbone(task), batch)
+    terms = task.loss(Small(task, SIDE), batch)
     assert set(terms) == {"kind.cross_entropy", "box.huber"}
     assert float(terms["kind.cross_entropy"].count) == 6
     assert float(terms["box.huber"].count) == 2 * 4
     assert terms["box.huber"].weight == 3.0
-    outputs = Backbone(task)(batch.images)["box"].detach()
+    outputs = Small(task, SIDE)(batch.images)["box"].detach()
     t = (batch.targets["box"]["target"] - 4) / 2
     expected = sum(nn.functional.huber_loss(outputs[i], t[i].double(), reduction="sum") for i in (1, 3))
     torch.testing.assert_close(terms["box.huber"].sum.detach(), expected)

@@ -3,31 +3,17 @@
 import numpy as np
 import pytest
 import torch
+from small_parts import assert_same
 from small_trainings import InterruptAt, blobs
 
 import hubel
 from hubel.errors import UserError
 from hubel.training import checkpoint
+from hubel.training.callbacks import Callback
 
 
 def last(run) -> dict:
     return checkpoint.load(run.path / "checkpoints" / "last")
-
-
-def assert_same(a, b, where="state"):
-    if isinstance(a, dict):
-        assert a.keys() == b.keys(), where
-        for key in a:
-            if key not in ("seconds", "images_per_second", "wait_share"):
-                assert_same(a[key], b[key], f"{where}.{key}")
-    elif isinstance(a, list | tuple):
-        assert len(a) == len(b), where
-        for i, (x, y) in enumerate(zip(a, b, strict=True)):
-            assert_same(x, y, f"{where}.{i}")
-    elif torch.is_tensor(a):
-        assert torch.equal(a, b), where
-    else:
-        assert a == b or (a != a and b != b), where
 
 
 OPTIONS = {"regularize": {"ema": 0.9}, "model.dropout": 0.2, "precision": "fp32"}
@@ -75,6 +61,36 @@ def test_more_epochs(small, quiet):
     assert [row["epoch"] for row in more.history] == [1, 2, 3, 4]
     with pytest.raises(UserError, match="finished its 4 epochs"):
         hubel.resume(run.path, source=blobs(), progress=quiet)
+
+
+class WorseFromTheSecondEpoch(Callback):
+    """Dev scores that make a patience of two run out after the third epoch, and maybe a kill right then."""
+
+    def __init__(self, kill: bool = False):
+        self.kill = kill
+
+    def on_start(self, loop):
+        real = loop.score
+        loop.score = lambda split: real(split) | {"accuracy": 1.0 - 0.1 * loop.epoch}
+
+    def on_epoch(self, loop, row):
+        if self.kill and loop.stop:
+            raise KeyboardInterrupt
+
+
+def test_an_early_stop_holds_after_a_resume(small, quiet, tmp_path):
+    options = {"epochs": 6, "regularize": {"patience": 2}}
+    whole = small(**options, callbacks=[WorseFromTheSecondEpoch()])
+    with pytest.raises(KeyboardInterrupt):  # stopped and saved, but neither judged nor reported
+        small(**options, out=tmp_path / "cut", callbacks=[WorseFromTheSecondEpoch(kill=True)])
+    path = next((tmp_path / "cut").glob("*/1"))
+    resumed = hubel.resume(path, source=blobs(), progress=quiet, callbacks=[WorseFromTheSecondEpoch()])
+    assert len(resumed.history) == 3 and whole.metrics == resumed.metrics
+    assert_same(last(whole), last(resumed))
+    with pytest.raises(UserError, match=r"stopped early after epoch 3.*--regularize.patience 4"):
+        hubel.resume(path, epochs=9, source=blobs(), progress=quiet)
+    more = hubel.resume(path, source=blobs(), progress=quiet, **{"regularize.patience": 9})
+    assert len(more.history) == 6
 
 
 def test_what_can_not_change_says_so(small, quiet):
