@@ -26,8 +26,11 @@ def f1(precision: Any, recall: Any) -> Any:
 
 def confusion_matrix(truth: Tensor, answers: Tensor, classes: int, weights: Tensor | None = None) -> Tensor:
     """(B,), (B,) int64 -> (K, K) fp64: the summed weights of the examples of each (truth, answer)."""
-    flat = torch.zeros(classes * classes, dtype=ones_like_batch(weights, truth).dtype, device=truth.device)
-    flat.index_add_(0, truth * classes + answers, ones_like_batch(weights, truth))
+    weights, cell = ones_like_batch(weights, truth), truth * classes + answers
+    if truth.device.type == "cpu":
+        flat = torch.bincount(cell, weights, minlength=classes * classes)
+    else:  # bincount would wait for the largest cell
+        flat = torch.zeros(classes * classes, dtype=weights.dtype, device=truth.device).index_add_(0, cell, weights)
     return flat.reshape(classes, classes)
 
 
@@ -68,19 +71,24 @@ TOP5_FROM = 20  # with fewer classes nearly every answer is among the first five
 class Classes(Streaming):
     """Accuracy, loss, top-5 (where it says something: from TOP5_FROM classes on), averaged precision, recall, F1.
 
-    `decide` gives the answers (B,) of predictions, `loss` their Term, `ranking` the scores (B, K) for top-5 or None.
+    `decide` gives the answers (B,) of predictions, `loss` their Term, `ranking` the scores (B, K) for top-5; what is
+    None is not measured.
     """
 
     def __init__(
         self,
         classes: int,
         decide: Callable[[Any], Tensor],
-        loss: Callable[[Any, Tensor, Tensor], Term],
+        loss: Callable[[Any, Tensor, Tensor], Term] | None = None,
         ranking: Callable[[Any], Tensor] | None = None,
     ):
         super().__init__()
         self.classes, self._decide, self._loss = classes, decide, loss
         self._ranking = ranking if classes >= TOP5_FROM else None
+
+    def without_loss(self) -> Classes:
+        """A fresh metric of the same kind that does not measure the loss."""
+        return Classes(self.classes, self._decide, None, self._ranking)
 
     def update(self, predictions: Any, targets: Tensor, weights: Tensor | None = None) -> None:
         answers = self._decide(predictions)
@@ -88,9 +96,10 @@ class Classes(Streaming):
         w = ones_like_batch(weights, targets)
         targets = torch.where(w > 0, targets, 0)  # an example without a file may have no class either
         self.add("confusion", confusion_matrix(targets, answers, self.classes, w))
-        loss = self._loss(predictions, targets, w)
-        self.add("loss", loss.sum)
-        self.add("count", torch.as_tensor(loss.count))
+        if self._loss is not None:
+            loss = self._loss(predictions, targets, w)
+            self.add("loss", loss.sum)
+            self.add("count", torch.as_tensor(loss.count))
         if self._ranking is not None:
             self.add("top5", (w * (rank(self._ranking(predictions), targets) < 5)).sum())
 
@@ -107,7 +116,8 @@ class Classes(Streaming):
         """NaN where nothing was seen."""
         total = self.sum("confusion").sum()
         found = {"accuracy": float(ratio(self.sum("confusion").diag().sum(), total)) if total else float("nan")}
-        found["loss"] = float(ratio(self.sum("loss"), self.sum("count")))
+        if self._loss is not None:
+            found["loss"] = float(ratio(self.sum("loss"), self.sum("count")))
         if self._ranking is not None:
             found["top5"] = float(ratio(self.sum("top5"), total))
         return found | averages(self.matrix)

@@ -27,8 +27,8 @@ def term(values: Tensor, weights: Tensor, *, scale: Tensor | None = None, weight
     w = weights.to(values.dtype).reshape(-1, *[1] * (values.dim() - 1))
     counted = w > 0 if scale is None else (w > 0) & (scale > 0)
     total = torch.where(counted, values * w, 0).sum()
-    scale = torch.ones_like(values) if scale is None else scale.to(values.dtype).expand_as(values)
-    return Term(total, (w * scale).sum().detach(), weight)
+    each = w if scale is None else w * scale.to(values.dtype)
+    return Term(total, each.expand_as(values).sum().detach(), weight)
 
 
 def cross_entropy(

@@ -125,6 +125,10 @@ class Task:
         """A fresh metric; its compute() contains `primary.metric`."""
         raise NotImplementedError
 
+    def train_metric(self) -> Metric:
+        """The metric that is updated at each step of a training: it may leave out "loss", which is known there."""
+        return self.metric()
+
     def describe(self, predictions: Any, row: int) -> dict[str, Any]:
         """One prediction in words, JSON-ready: {"prediction": "cat", "confidence": 0.93, …}."""
         raise NotImplementedError

@@ -17,7 +17,7 @@ from hubel.metrics.calibration import reliability
 from hubel.metrics.confusion import Classes, confusion_matrix
 from hubel.metrics.report import class_rows
 from hubel.ops import losses
-from hubel.tasks.base import Objective, Task, check_balance, check_numbers, check_range, needs_column
+from hubel.tasks.base import Metric, Objective, Task, check_balance, check_numbers, check_range, needs_column
 from hubel.types import Batch, Predictions, Term
 
 if TYPE_CHECKING:
@@ -93,6 +93,10 @@ class OneOfK(Task):
 
     def metric(self) -> Classes:
         return Classes(len(self.classes), self.decide, self.loss_of, lambda predictions: predictions.probabilities)
+
+    def train_metric(self) -> Metric:
+        metric = self.metric()
+        return metric.without_loss() if type(metric) is Classes else metric
 
     def loss_of(self, predictions: Any, targets: Tensor, weights: Tensor) -> Term:
         """The loss that these predictions would have had in training."""

@@ -5,6 +5,7 @@ A task with several players (a GAN) has several movers, which step in turn on th
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -99,7 +100,7 @@ class Descent:
             for group in mover.optimizer.param_groups:
                 group["lr"] = group["initial_lr"] * factor * self.lr_scale
             found = self._gradients(mover, batch)
-            if self.watchful and not all(bool(torch.isfinite(loss)) for loss in found.values()):
+            if self.watchful and not all(math.isfinite(loss.item()) for loss in found.values()):
                 raise NotFiniteError(first_not_finite(mover.plain, batch, self.autocast), number)
             self._update(mover)
             losses |= found

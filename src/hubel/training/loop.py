@@ -162,7 +162,7 @@ class Loop:
     def _begin_epoch(self) -> None:
         self.batch = 0
         self._sums: dict[str, Tensor] = {}
-        self._train_metric = self.task.metric()
+        self._train_metric = self.task.train_metric()
         self._measured = 0
         self._images = 0
         self._started = self._saved = time.monotonic()
@@ -357,7 +357,7 @@ def merged(task: Task, metric: Metric) -> Metric:
     """What all processes saw."""
     if distributed.world() == 1:
         return metric
-    whole = task.metric()
+    whole = task.train_metric()
     for state in distributed.gather(metric.state()):
         whole.merge(state)
     return whole

@@ -63,15 +63,19 @@ class Optimizer:
         return [group for part in self.parts for group in part.param_groups]
 
     def zero_grad(self, set_to_none: bool = True) -> None:
-        for part in self.parts:
-            part.zero_grad(set_to_none=set_to_none)
+        if not set_to_none:
+            for part in self.parts:
+                part.zero_grad(set_to_none=False)
+        for group in self.param_groups if set_to_none else ():  # without the profiler's marks around each part
+            for p in group["params"]:
+                p.grad = None
 
     @torch.no_grad()
     def step(self) -> None:
         """Decay the weights, then let each part take its step along the gradients in `p.grad`."""
         for group in self.param_groups:
-            live = [p for p in group["params"] if p.grad is not None]
-            if group["decay"] and live:
+            live = [p for p in group["params"] if p.grad is not None] if group["decay"] else []
+            if live:
                 torch._foreach_mul_(live, 1 - float(group["lr"]) * group["decay"])
         for part in self.parts:
             if part.defaults.get("fused"):
@@ -162,15 +166,15 @@ def make_fusable(optimizer: torch.optim.Optimizer) -> None:
 
     A parameter whose first gradient comes late also needs the velocity that the others have by then.
     """
+    state = optimizer.state
     for group in optimizer.param_groups:
-        for p in group["params"]:
-            if p.grad is None:
-                continue
-            if p.grad.stride() != p.stride():
-                p.grad = torch.empty_like(p).copy_(p.grad)
-            if group.get("momentum") and optimizer.state and "momentum_buffer" not in optimizer.state[p]:
-                first = group["dampening"] / group["momentum"]  # momentum * v + (1 - dampening) * g = g
-                optimizer.state[p]["momentum_buffer"] = p.grad * first
+        live = [p for p in group["params"] if p.grad is not None]
+        for p in [p for p in live if p.grad.stride() != p.stride()]:
+            p.grad = torch.empty_like(p).copy_(p.grad)
+        if group.get("momentum") and len(state) > 0:
+            first = group["dampening"] / group["momentum"]  # momentum * v + (1 - dampening) * g = g
+            for p in [p for p in live if p not in state or "momentum_buffer" not in state[p]]:
+                state[p]["momentum_buffer"] = p.grad * first
 
 
 def _values(name: str, options: OptimizerOptions) -> dict[str, float]:

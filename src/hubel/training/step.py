@@ -68,10 +68,13 @@ def gradients(
 def _whole(trainee: nn.Module, batch: Batch, autocast: Callable[[], AbstractContextManager]) -> dict[str, Tensor]:
     with autocast():
         terms = trainee(batch)
-    counts = _total({name: _tensor(term.count, term.sum) for name, term in terms.items()})
-    losses = {name: value(term, counts[name]) for name, term in terms.items()}
-    # DistributedDataParallel averages over processes; the sum is meant.
-    (sum(losses.values()) * world_size()).backward()  # type: ignore[union-attr]
+    world = world_size()
+    alone = world == 1
+    counts = {} if alone else _total({name: _tensor(term.count, term.sum) for name, term in terms.items()})
+    losses = {name: value(term, counts.get(name)) for name, term in terms.items()}
+    first, *others = losses.values()
+    total = sum(others, first)
+    (total if alone else total * world).backward()  # DistributedDataParallel averages; the sum is meant
     return _total({name: loss.detach() for name, loss in losses.items()})
 
 
