@@ -92,7 +92,7 @@ def test_a_random_dataset_stays_random():
     [
         (iter([]), "map-style"),
         ([], "empty"),
-        ([RGB, RGB], r"\[0\] is ndarray; expected a pair"),
+        ([RGB, RGB], r"\[0\] is ndarray; expected \(image, target\)"),
         ([(RGB, 0), (RGB, [0, 1])], "different shapes"),
         ([(RGB, -1), (RGB, 0)], "-1 … 0"),
         (Own([RGB, RGB], [0, 3]), "names 3"),

@@ -60,11 +60,11 @@ def test_the_plan_counts_parameters_and_leaves_room_on_disk(small):
 
 
 def test_the_probe_of_the_plan_changes_nothing(small, monkeypatch, tmp_path):
-    from hubel import driver
+    from hubel import announce
     from hubel.training import checkpoint, plan
 
     whole = small()
-    monkeypatch.setattr(driver, "estimate", lambda session, loop: plan.Plan(None, 0, 0, 0))
+    monkeypatch.setattr(announce, "estimate", lambda session, loop: plan.Plan(None, 0, 0, 0))
     without = small(out=tmp_path / "without")
     for name, weight in checkpoint.load(whole.path / "checkpoints" / "last")["network"].items():
         assert torch.equal(weight, checkpoint.load(without.path / "checkpoints" / "last")["network"][name])

@@ -74,6 +74,11 @@ class Dataset:
                     f"{self.name}: {n:,} images but {len(values):,} values in '{column}'. "
                     "Give one per image, in the same order."
                 )
+        if n and not (np.isfinite(self.weights).all() and (np.asarray(self.weights) >= 0).all()):
+            raise UserError(
+                f"{self.name}: weights of examples are {np.min(self.weights)} … {np.max(self.weights)}; expected "
+                "finite numbers from 0 on, 1 for an ordinary example."
+            )
         self._check_labels()
         for part, index in self.splits.items():
             if part not in SPLITS:
@@ -159,6 +164,8 @@ class Dataset:
             values = np.ascontiguousarray(self.annotations[column])
             seen.update(f"{column} {values.shape} {values.dtype}".encode())
             seen.update(values.data)
+        if (self.weights != 1).any():
+            seen.update(np.ascontiguousarray(self.weights, dtype=np.float32).data)
         return seen.hexdigest()
 
 

@@ -1,4 +1,4 @@
-"""A user's own torch Dataset as ours: any map-style dataset whose items are (image, target).
+"""A user's own torch Dataset as ours: any map-style dataset whose items are (image, target) or (image, target, weight).
 
 Images are PIL images, arrays (H, W), (H, W, C) or tensors (C, H, W); targets are whole numbers (labels), rows of 0
 and 1 (several labels), or floating-point numbers. Its own random transforms stay: images are read anew each epoch.
@@ -7,7 +7,7 @@ and 1 (several labels), or floating-point numbers. Its own random transforms sta
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,7 @@ import torch
 
 from hubel.data.dataset import Dataset
 from hubel.data.decode import BadImage, convert, pixels_of
-from hubel.data.formats.npz import annotate, to_pixels
+from hubel.data.formats.npz import annotate, from_arrays, to_pixels
 from hubel.data.images import evenly
 from hubel.errors import UserError
 
@@ -62,9 +62,12 @@ def from_torch(
 ) -> Dataset:
     """A map-style dataset of (image, target) as a Dataset; every item is read once for its target.
 
-    `classes` defaults to the dataset's own `classes`. Raises UserError where it has no length, or where its items
-    are no such pairs.
+    A third member is the example's weight, >= 0. Arrays by name, {"images": (N, H, W, C), "labels": (N,), "weights":
+    (N,)}, are taken as an archive with these arrays. `classes` defaults to the dataset's own `classes`. Raises
+    UserError where it has no length, or where its items are no such pairs.
     """
+    if isinstance(dataset, Mapping):
+        return from_arrays({k: np.asarray(v) for k, v in dataset.items()}, name or "arrays", "the arrays")
     if not hasattr(dataset, "__getitem__") or not hasattr(dataset, "__len__"):
         raise UserError(
             f"Expected a name, a path, a Dataset or a torch map-style dataset (with len() and [i]); got "
@@ -73,7 +76,7 @@ def from_torch(
     name = name or type(dataset).__name__.lower()
     if not len(dataset):
         raise UserError(f"{name} is empty: len() is 0.")
-    targets, channels, depth = _look(dataset, name)
+    targets, weights, channels, depth = _look(dataset, name)
     names = classes if classes is not None else getattr(dataset, "classes", None)
     known = np.array([str(c) for c in names]) if names is not None and len(list(names)) else None
     y = np.stack(targets) if len({t.shape for t in targets}) == 1 else None
@@ -87,22 +90,36 @@ def from_torch(
         annotations,
         found,
         parts,
+        weights,
         source=f"{type(dataset).__module__}.{type(dataset).__qualname__}",
         notes=(f"your own dataset, {type(dataset).__name__}: {len(dataset):,} images", *notes),
     )
 
 
-def _look(dataset: Any, name: str) -> tuple[list[np.ndarray], int, int]:
-    """All targets; the channels and depth that hold every image."""
+def _look(dataset: Any, name: str) -> tuple[list[np.ndarray], np.ndarray, int, int]:
+    """All targets and weights; the channels and depth that hold every image."""
     targets, channels, depth = [], 1, 8
+    weights = np.ones(len(dataset), np.float32)
     for i in range(len(dataset)):
         item = dataset[i]
-        if not isinstance(item, (tuple, list)) or len(item) != 2:
-            raise UserError(f"{name}[{i}] is {type(item).__name__}; expected a pair (image, target).")
+        if not isinstance(item, (tuple, list)) or len(item) not in (2, 3):
+            raise UserError(f"{name}[{i}] is {_kind(item)}; expected (image, target) or (image, target, weight).")
         image = to_array(item[0])
         targets.append(np.asarray(item[1]))
+        weights[i] = _weight(item[2], f"{name}[{i}]") if len(item) == 3 else 1
         channels, depth = max(channels, image.shape[2]), max(depth, 8 * image.dtype.itemsize)
-    return targets, channels, depth
+    return targets, weights, channels, depth
+
+
+def _weight(given: Any, where: str) -> float:
+    try:
+        return float(given)
+    except (TypeError, ValueError) as fault:
+        raise UserError(f"{where}: the weight of an example is a number, got {given!r}.") from fault
+
+
+def _kind(item: Any) -> str:
+    return f"{type(item).__name__} of {len(item)}" if isinstance(item, (tuple, list)) else type(item).__name__
 
 
 def to_array(image: Any) -> np.ndarray:

@@ -44,7 +44,8 @@ def split(dataset: Dataset, options: SplitOptions, groups: np.ndarray | None = N
     _check(dataset, options)
     groups = groups if groups is not None else dataset.annotations.get("group")
     cut = Cut(dataset, options.seed, groups, options.stratify)
-    parts = {name: np.asarray(index) for name, index in dataset.splits.items() if len(index)}
+    usable = {name: np.asarray(index)[dataset.weights[index] > 0] for name, index in dataset.splits.items()}
+    parts = {name: index for name, index in usable.items() if len(index)}
     notes = [] if parts else [f"no parts are given: split with seed {options.seed}" + cut.how()]
     given = set(parts)
     if not parts:

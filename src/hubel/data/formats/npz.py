@@ -1,7 +1,8 @@
 """NumPy archives: `images` and `labels` (or x and y), or one pair per part (x_train, y_train, test_images …).
 
 Images (N, H, W), (N, H, W, C) or (N, C, H, W) with C 1 or 3. Whole-number y (N,) are labels of K classes, (N, K) of
-zeros and ones several labels per image, floating-point y (N,) or (N, D) numbers to predict.
+zeros and ones several labels per image, floating-point y (N,) or (N, D) numbers to predict. `weights` (N,), or
+`train_weights` …, say how much each image counts: 2 is as if it were listed twice, 0 leaves it out.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import zipfile
 import zlib
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +20,7 @@ from hubel.data.images import ArrayImages
 from hubel.errors import UserError
 
 MAX_BYTES = 2**36  # of all arrays together
-IMAGES, LABELS = ("images", "x"), ("labels", "y")
+IMAGES, LABELS, WEIGHTS = ("images", "x"), ("labels", "y"), ("weights",)
 PARTS = {"train": "train", "test": "test"} | dict.fromkeys(("val", "valid", "validation", "dev"), "dev")
 
 
@@ -33,30 +35,35 @@ def recognise(path: Path) -> str | None:
 
 def read(path: Path) -> Dataset:
     """The archive as a dataset. Raises UserError where arrays are missing, of the wrong shape, or don't agree."""
-    arrays = _load(path)
+    found = from_arrays(_load(path), path.stem, str(path))
+    return replace(found, source=str(path.resolve()), format="npz")
+
+
+def from_arrays(arrays: Mapping[str, np.ndarray], name: str, path: str) -> Dataset:
+    """Arrays by name, as an archive holds them; `path` is what messages call them."""
     pairs = {part: pair for part in ("", *PARTS) if (pair := _pair(arrays, part)) is not None}
     if not pairs or (len(pairs) > 1 and "" in pairs):
         raise UserError(
             f"{path} holds {', '.join(sorted(arrays))}; expected images and labels (or x and y), or one pair per part "
             "such as train_images, train_labels, test_images, test_labels."
         )
-    images, notes = to_pixels(_images(path, [x for x, _ in pairs.values()]), str(path))
+    images, notes = to_pixels(_images(path, [x for x, _ in pairs.values()]), path)
     for part, (x, y) in pairs.items():
         if len(x) != len(y):
             raise UserError(f"{path}: {len(x):,} {part} images but {len(y):,} labels. Give one label per image.")
     y = _stack(path, [y for _, y in pairs.values()])
-    annotations, classes, more = annotate(y, arrays.get("classes"), str(path))
+    annotations, classes, more = annotate(y, arrays.get("classes"), path)
     ends = np.cumsum([0, *(len(x) for x, _ in pairs.values())])
     splits = {PARTS[part]: np.arange(ends[i], ends[i + 1]) for i, part in enumerate(pairs) if part}
     return Dataset(
-        path.stem,
+        name,
         ArrayImages(images),
         annotations,
         classes,
         splits,
-        source=str(path.resolve()),
-        format="npz",
-        notes=(f"NumPy archive: {len(images):,} images", *notes, *more),
+        _weights(path, arrays, {part: len(x) for part, (x, _) in pairs.items()}),
+        source=path,
+        notes=(f"NumPy arrays: {len(images):,} images", *notes, *more),
     )
 
 
@@ -175,7 +182,21 @@ def _named(arrays: Mapping[str, np.ndarray], words: tuple[str, ...], part: str) 
     return next((lower[tail] for tail in tails if tail in lower), None)
 
 
-def _images(path: Path, parts: list[np.ndarray]) -> np.ndarray:
+def _weights(path: str, arrays: Mapping[str, np.ndarray], counts: Mapping[str, int]) -> np.ndarray:
+    """(N,) float32, 1 for the parts that give none; Dataset refuses what is negative or not finite."""
+    found = []
+    for part, count in counts.items():
+        given = _named(arrays, WEIGHTS, part)
+        if given is not None and (given.shape != (count,) or given.dtype.kind not in "biuf"):
+            raise UserError(
+                f"{path}: weights are {given.dtype} {given.shape} for {count:,} {part} images; expected one number "
+                f"for each, ({count},)."
+            )
+        found.append(np.ones(count, np.float32) if given is None else given.astype(np.float32))
+    return np.concatenate(found)
+
+
+def _images(path: str, parts: list[np.ndarray]) -> np.ndarray:
     arrays = [_layout(path, images) for images in parts]
     kinds = {(array.shape[1:], str(array.dtype)) for array in arrays}
     if len(kinds) > 1:
@@ -186,7 +207,7 @@ def _images(path: Path, parts: list[np.ndarray]) -> np.ndarray:
     return np.concatenate(arrays)
 
 
-def _layout(path: Path, images: np.ndarray) -> np.ndarray:
+def _layout(path: str, images: np.ndarray) -> np.ndarray:
     """-> (N, H, W, C): the axis of length 1 or 3 is C, the last one where both could be."""
     if images.ndim == 3:
         return images[..., None]
@@ -199,7 +220,7 @@ def _layout(path: Path, images: np.ndarray) -> np.ndarray:
     )
 
 
-def _stack(path: Path, labels: list[np.ndarray]) -> np.ndarray:
+def _stack(path: str, labels: list[np.ndarray]) -> np.ndarray:
     shapes = {y.shape[1:] for y in labels}
     if len(shapes) > 1 or any(y.ndim == 0 for y in labels):
         raise UserError(f"{path}: the parts have labels of different shapes, {sorted(shapes)}.")
