@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from hubel import outcome
+from hubel import facts
 from hubel.session import Session
 from hubel.training import distributed, plan
 from hubel.training.callbacks import Callback
@@ -65,7 +65,7 @@ def announce(session: Session, loop: Loop, folder: RunFolder, progress: Any) -> 
         shown = "; ".join(f"{one.name}: {one.reason}" for one in bad[:3])
         progress.say(f"{len(bad)} files can't be used and are left out (quarantine.csv lists them): {shown}")
     parts = ", ".join(f"{name} {len(index):,}" for name, index in session.dataset.splits.items())
-    progress.say(f"{session.dataset.name}: {parts} images; {outcome.label(session)} on {session.device}")
+    progress.say(f"{session.dataset.name}: {parts} images; {facts.label(session)} on {session.device}")
     progress.say(session.preprocess.describe(session.dataset.images.sizes(200)))
     progress.say(str(found))
     warning = plan.room(folder.path, found.disk)

@@ -9,6 +9,7 @@ from sklearn.calibration import calibration_curve
 from hubel.errors import UserError
 from hubel.metrics.calibration import expected_calibration_error, reliability
 from hubel.metrics.interval import bootstrap, wilson
+from hubel.metrics.report import f1_interval
 
 
 def test_reliability_curve_equals_scikit_learn():
@@ -105,3 +106,15 @@ def test_bootstrap_is_seeded_and_leaves_out_what_is_not_measured():
     assert (low, high) == (1, 1)
     assert all(map(math.isnan, bootstrap(lambda rows: math.nan, 5)))
     assert all(map(math.isnan, bootstrap(mean, 0)))
+
+
+def test_f1_interval_covers_the_truth_as_often_as_it_says():
+    """A class with prevalence 0.3, found 0.7, given in error 0.1 of the time: F1 = 0.42 / (0.28 + 0.3)."""
+    draws, truth, hits = np.random.default_rng(0), 0.42 / 0.58, 0
+    for _ in range(1000):
+        tp, fp, fn, _ = draws.multinomial(200, [0.21, 0.07, 0.09, 0.63])
+        low, high = f1_interval(tp, tp + fp, tp + fn)
+        assert low <= 2 * tp / (2 * tp + fp + fn) <= high
+        hits += low <= truth <= high
+    assert 0.93 <= hits / 1000 <= 0.975
+    assert f1_interval(0, 0, 0) == (0, 1) and f1_interval(5, 5, 5)[1] == 1

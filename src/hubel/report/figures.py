@@ -99,7 +99,7 @@ def _legend(series: Sequence[Series]) -> Markup:
     parts, right = [], RIGHT
     for line in reversed(series):
         parts.append(element("text", line.name, class_="tick", x=right, y=14.0, text_anchor="end"))
-        right -= 7.4 * len(line.name) + 6
+        right -= 6.4 * len(line.name) + 8
         parts.append(element("path", class_=f"line {line.name}", d=f"M{coordinate(right - 20)},10H{coordinate(right)}"))
         right -= 34
     return Markup("").join(parts)

@@ -111,6 +111,7 @@ def _template() -> Template:
     )
     environment.filters |= {
         "percent": text.percent, "figure": text.figure, "duration": text.duration, "short": text.shorten,
+        "metric": text.metric_name,
     }  # fmt: skip
     return environment.from_string(_source("report.html"))
 

@@ -11,7 +11,17 @@ from typing import Any
 import numpy as np
 
 from hubel.report import figures
-from hubel.report.text import duration, figure, finite, interval_text, is_share, metric_text, percent, shorten
+from hubel.report.text import (
+    duration,
+    figure,
+    finite,
+    interval_text,
+    is_share,
+    metric_name,
+    metric_text,
+    percent,
+    shorten,
+)
 from hubel.report.values import ClassRow, Interval, ReportData
 from hubel.report.verdict import measured
 
@@ -27,11 +37,11 @@ def tiles(data: ReportData) -> list[dict[str, str]]:
     if judged is not None:
         bounds = interval_text(data.primary, judged.interval)
         note = f"interval {bounds}" if bounds else "interval not measured"
-        found.append(_tile(f"{data.split} {data.primary}", metric_text(data.primary, judged.value), note))
+        found.append(_tile(f"{data.split} {metric_name(data.primary)}", metric_text(data.primary, judged.value), note))
     train = measured(data, "train")
     if train is not None:
         note = train.how.lstrip(", ") or f"n = {train.n:,}"
-        found.append(_tile(f"train {data.primary}", metric_text(data.primary, train.value), note))
+        found.append(_tile(f"train {metric_name(data.primary)}", metric_text(data.primary, train.value), note))
     if data.model.parameters is not None:
         size = " × ".join(str(side) for side in data.model.input or ())
         found.append(_tile("parameters", figure(data.model.parameters), f"input {size}" if size else ""))
@@ -78,7 +88,7 @@ def curve_figures(data: ReportData) -> list[Any]:
         lines = [_series(data, f"{split}.{metric}", split) for split in SPLITS]
         series = [line for line in lines if line is not None]
         if series:
-            found.append(figures.curves(series, metric, percent=is_share(metric), best=data.best_epoch))
+            found.append(figures.curves(series, metric_name(metric), percent=is_share(metric), best=data.best_epoch))
     return found
 
 

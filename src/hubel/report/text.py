@@ -96,6 +96,15 @@ def figure(value: Any) -> str:
     return minus(f"{number:.4g}")
 
 
+_NAMES = {"mae": "mean absolute error", "rmse": "root mean square error", "r2": "R²", "top5": "right in the first five"}
+
+
+def metric_name(metric: str) -> str:
+    """A metric in words: macro_f1 -> "macro F1", "mae.age" -> "mean absolute error · age"."""
+    words = [_NAMES.get(part, part.replace("_", " ")) for part in metric.split(".")]
+    return re.sub(r"\bf1\b", "F1", " · ".join(words))
+
+
 def metric_text(metric: str, value: float) -> str:
     """The value of a metric as the page shows it."""
     return percent(value) if is_share(metric) else figure(value)

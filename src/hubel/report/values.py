@@ -1,4 +1,4 @@
-"""What the page is made of: plain Python and numpy values, no tensors, filled by api.py.
+"""What the page is made of: plain Python and numpy values, no tensors, filled by facts.py.
 
 K classes; shares and confidences in [0, 1]; intervals are (low, high) at 95 %. What was not measured is None or
 empty, and its section is left out.

@@ -21,14 +21,13 @@ from hubel.report.text import (
     finite,
     interval_text,
     is_share,
+    metric_name,
     metric_text,
     percent,
     points,
     shorten,
 )
 from hubel.report.values import Baseline, Interval, ReportData
-
-NAMES = {"mae": "mean absolute error", "rmse": "root mean square error", "r2": "R²", "macro_f1": "macro F1"}
 
 
 def difference(p1: float, i1: Interval, p2: float, i2: Interval) -> Interval:
@@ -78,11 +77,20 @@ def _while_learning(data: ReportData) -> float:
 
 
 def verdict(data: ReportData) -> str:
-    """One sentence: the score with its interval, then what the training part says about it."""
+    """One sentence: the score with its interval, what it is not clearly better than, what the training part says."""
     judged = measured(data, data.split)
     if judged is None:
         return "How good this network is was not measured: there is neither a test nor a dev score."
-    return f"{score(data, data.split or '', judged)}; {compare(data, judged)}."
+    return f"{score(data, data.split or '', judged)}{unlearnt(data, judged)}; {compare(data, judged)}."
+
+
+def unlearnt(data: ReportData, judged: Measured) -> str:
+    """That the network is not clearly better than an answer without looking; "" where it is, or nobody knows."""
+    base = data.baseline or majority(data)
+    low, high = judged.interval or (judged.value, judged.value)
+    if base is None or (low > base.value if data.higher_is_better else high < base.value):
+        return ""
+    return f", not clearly better than {base.text} ({metric_text(data.primary, base.value)})"
 
 
 def score(data: ReportData, split: str, m: Measured) -> str:
@@ -91,7 +99,7 @@ def score(data: ReportData, split: str, m: Measured) -> str:
     if data.primary == "accuracy":
         text = f"{percent(m.value)} of {size}{split} images right"
     else:
-        name = NAMES.get(data.primary, shorten(data.primary.replace("_", " "), 60))
+        name = shorten(metric_name(data.primary), 60)
         text = f"{name[:1].upper()}{name[1:]} {metric_text(data.primary, m.value)} on {size}{split} images"
     bounds = interval_text(data.primary, m.interval) if m.interval else ""
     text += f" (95{THIN}% interval {bounds})" if bounds else " (interval not measured)"
@@ -162,14 +170,9 @@ def remarks(data: ReportData) -> list[str]:
 
 def _baseline(data: ReportData) -> str | None:
     base, judged = data.baseline or majority(data), measured(data, data.split)
-    if base is None or judged is None:
+    if base is None or judged is None or unlearnt(data, judged):
         return None
-    text = f"For comparison, {base.text} scores {metric_text(data.primary, base.value)}"
-    low, high = judged.interval or (judged.value, judged.value)
-    worst = low if data.higher_is_better else -high
-    if worst <= (base.value if data.higher_is_better else -base.value):
-        return text + ", which this network does not clearly beat."
-    return text + "."
+    return f"For comparison, {base.text} scores {metric_text(data.primary, base.value)}."
 
 
 def _error_parts(data: ReportData) -> str | None:
@@ -227,7 +230,8 @@ def _confidence(data: ReportData) -> str | None:
     excess = sum((c - a) * n for c, a, n in rows if n) / total
     word = "too sure of itself" if excess > 0 else "not sure enough of itself"
     if not abs(excess) >= 0.01:
-        return f"Its confidence can be taken at its word to {percent(finite(bins.ece))} on average."
+        parts = "too high for some images, too low for others" if finite(bins.ece) >= 0.03 else "a small error"
+        return f"Its confidences are off by {percent(finite(bins.ece))} on average: {parts}."
     return f"On average it is {word} by {gap_text('accuracy', abs(excess))} (calibration error {percent(bins.ece)})."
 
 

@@ -144,6 +144,11 @@ class RunFolder:
         return state
 
     @property
+    def reason(self) -> str:
+        """Why a run failed, in a sentence or two; empty otherwise."""
+        return str(self._read_json("state.json").get("reason", "")).removeprefix("UserError: ")
+
+    @property
     def history(self) -> list[dict[str, Any]]:
         """Rows of history.csv, with numbers as numbers."""
         return history.read(self.path / "history.csv")
