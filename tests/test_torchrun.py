@@ -1,11 +1,24 @@
 """Two processes do what one does: the same weights, one run folder, one document; a lost worker is replaced."""
 
 import signal
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 import torch
-from small_runs import PLAIN, document, end, only_run, save_npz, start_torchrun, torchrun, wait_for, words
+from small_runs import (
+    PLAIN,
+    document,
+    end,
+    environment,
+    only_run,
+    save_npz,
+    start_torchrun,
+    torchrun,
+    wait_for,
+    words,
+)
 
 import hubel
 from hubel.training import checkpoint
@@ -137,6 +150,32 @@ def test_an_interrupted_training_is_saved_once(tmp_path):
     assert len(last(path)["random"]) == 2
     with pytest.raises(hubel.UserError, match=r"ran in 2 processes.*torchrun"):
         hubel.resume(path, progress="quiet")
+
+
+LEAVING = """
+import atexit, os, sys
+import hubel.training.distributed
+from hubel.__main__ import leave
+
+class Thread:
+    def __del__(self):
+        os.abort()
+
+alive = Thread()
+atexit.register(print, "tidied")
+leave(int(sys.argv[1]))
+"""
+
+
+@pytest.mark.parametrize("status", [0, 2])
+def test_one_of_several_ends_before_libraries_are_torn_down(status):
+    """What aborts in the last moments of an interpreter (a thread of a store, of gloo) must not end a finished run."""
+    command = [sys.executable, "-c", LEAVING, str(status)]
+    several, alone = environment(RANK="0", WORLD_SIZE="2"), environment(RANK="0", WORLD_SIZE="1")
+    done = subprocess.run(command, capture_output=True, text=True, env=several)
+    assert done.returncode == status, done.stderr
+    assert ("tidied" in done.stdout) == (status == 0)
+    assert subprocess.run(command, capture_output=True, env=alone).returncode < 0  # the trap works
 
 
 def history(folder):

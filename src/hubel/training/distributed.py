@@ -6,6 +6,7 @@ writes the run folder.
 
 from __future__ import annotations
 
+import atexit
 import os
 from typing import Any
 
@@ -29,6 +30,7 @@ def start(device: torch.device) -> None:
             store = dist.PrefixStore(_attempt(), store)
             backend = "nccl" if device.type == "cuda" else "gloo"
             dist.init_process_group(backend, store=store, rank=number, world_size=count)
+            atexit.register(finish)  # a script that trains from Python ends orderly, too
         except Exception as fault:
             raise UserError(
                 f"This process is number {os.environ['RANK']} of {os.environ['WORLD_SIZE']} but could not reach the "
@@ -47,6 +49,7 @@ def _attempt() -> str:
 
 
 def finish() -> None:
+    """Leave the group; nothing where there is none. All processes should be done with each other."""
     if dist.is_available() and dist.is_initialized():
         dist.destroy_process_group()
 
