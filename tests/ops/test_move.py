@@ -48,8 +48,9 @@ def test_the_device_path_equals_the_cpu_path():
     """Both branches run on the CPU; only the first is used there, for its speed."""
     padded = torch.randint(0, 256, (6, 14, 15, 3), dtype=torch.uint8)
     dx, dy = np.random.default_rng(0).integers(0, 7, (2, 6))
-    fast = _rows_as_items(padded.numpy(), dx, dy, (8, 9))
-    np.testing.assert_array_equal(_by_index(padded, dx, dy, (8, 9)).numpy(), fast)
+    rows = np.arange(len(padded))
+    fast = _rows_as_items(padded.numpy(), rows, dx, dy, (8, 9))
+    np.testing.assert_array_equal(_by_index(padded, rows, dx, dy, (8, 9)).numpy(), fast)
 
 
 @pytest.mark.parametrize("border", BORDERS)

@@ -17,10 +17,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hubel.data.augment import Augment, apply_batch
+from hubel.data.augment import Augment, Draws, apply_batch
 from hubel.data.images import ArrayImages, Images
 from hubel.data.preprocess import Preprocess
 from hubel.data.read import Reader
+from hubel.data.windows import Windows
 from hubel.ops.geometry import compose
 
 CHUNK = 32  # batches whose draws are made at once
@@ -46,6 +47,7 @@ class Resident:
     fits: np.ndarray  # (N, 3, 3) float64, source -> pixels
     sizes: np.ndarray  # (N, 2) int64
     faults: dict[int, str] = field(default_factory=dict)
+    _windows: dict[Augment, Windows | None] = field(default_factory=dict)
 
     @classmethod
     def load(cls, images: Images, preprocess: Preprocess, device: torch.device) -> Resident:
@@ -69,16 +71,23 @@ class Resident:
         draws = augment.draw(seed, epoch, slots, size, size, examples=index) if augment else None
         fits = self.fits[index]
         matrices = torch.from_numpy((compose(fits, draws.matrices) if draws else fits).astype(np.float32)).to(device)
-        sizes, rows = torch.from_numpy(self.sizes[index]).to(device), torch.from_numpy(index).to(device)
+        sizes = torch.from_numpy(self.sizes[index]).to(device)
         erase = draws.erase if draws else np.zeros((len(slots), 4), dtype=np.int32)
         for group in _groups(ends):
             first, last = group[0], group[-1]
-            pixels = self.pixels.index_select(0, rows[first:last])
-            if draws:
-                pixels = apply_batch(pixels, draws.rows(slice(first, last)))
+            pixels = self._pixels(index[first:last], draws.rows(slice(first, last)) if draws else None, augment)
             for low, high in itertools.pairwise(group):
                 part, own = slice(low, high), pixels[low - first : high - first]
                 yield Fetched(own, matrices[part], sizes[part], erase[part], self._faults(index[part]))
+
+    def _pixels(self, index: np.ndarray, draws: Draws | None, augment: Augment | None) -> Tensor:
+        if augment is not None and augment not in self._windows:
+            self._windows[augment] = Windows.of(self.pixels, augment)
+        windows = self._windows.get(augment) if augment is not None else None
+        if windows is not None and draws is not None:
+            return windows.batch(index, draws)
+        pixels = self.pixels.index_select(0, torch.from_numpy(index).to(self.pixels.device))
+        return apply_batch(pixels, draws) if draws is not None else pixels
 
     def _faults(self, index: np.ndarray) -> tuple[tuple[int, str], ...]:
         if not self.faults:

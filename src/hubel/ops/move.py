@@ -38,27 +38,34 @@ def _windows(images: Tensor, offsets: np.ndarray, size: tuple[int, int], border:
     right, bottom = max(0, size[1] - int(x.min()) - width), max(0, size[0] - int(y.min()) - height)
     padded = pad(images, (left, right, top, bottom), border)
     dx, dy = left - x, top - y  # the window's corner in the padded image
+    return windows_of(padded, np.arange(len(padded)), dx, dy, size)
+
+
+def windows_of(padded: Tensor, rows: np.ndarray, dx: np.ndarray, dy: np.ndarray, size: tuple[int, int]) -> Tensor:
+    """(N, H, W, C) and (B,) each -> (B, h, w, C): of image rows[b] the window whose first pixel is (dx[b], dy[b])."""
     if padded.device.type == "cpu":
-        return torch.from_numpy(_rows_as_items(padded.numpy(), dx, dy, size))
-    return _by_index(padded, dx, dy, size)
+        return torch.from_numpy(_rows_as_items(padded.numpy(), rows, dx, dy, size))
+    return _by_index(padded, rows, dx, dy, size)
 
 
-def _by_index(padded: Tensor, dx: np.ndarray, dy: np.ndarray, size: tuple[int, int]) -> Tensor:
-    """All windows as a view (B, tall − h + 1, wide − w + 1, h, w, C), and one of them per image."""
+def _by_index(padded: Tensor, rows: np.ndarray, dx: np.ndarray, dy: np.ndarray, size: tuple[int, int]) -> Tensor:
+    """All windows as a view (N, tall − h + 1, wide − w + 1, h, w, C), and those that are wanted."""
     (sb, sy, sx, sc), (count, tall, wide, channels) = padded.stride(), padded.shape
     shape = (count, tall - size[0] + 1, wide - size[1] + 1, *size, channels)
-    index = (torch.from_numpy(i).to(padded.device) for i in (np.arange(count), dy, dx))
+    index = (torch.from_numpy(i).to(padded.device) for i in (rows, dy, dx))
     return padded.as_strided(shape, (sb, sy, sx, sy, sx, sc))[tuple(index)]
 
 
-def _rows_as_items(padded: np.ndarray, dx: np.ndarray, dy: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+def _rows_as_items(
+    padded: np.ndarray, rows: np.ndarray, dx: np.ndarray, dy: np.ndarray, size: tuple[int, int]
+) -> np.ndarray:
     """On the CPU a window's row is one numpy item: a tenth of the time of indexing single pixels."""
     count, tall, wide, channels = padded.shape
     sb, sy, sx, _ = padded.strides
     row = np.dtype((np.void, size[1] * sx))
     first = padded.reshape(-1)[: size[1] * channels].view(row)
     starts = as_strided(first, (count, tall - size[0] + 1, wide - size[1] + 1, size[0]), (sb, sy, sx, sy))
-    return starts[np.arange(count), dy, dx].view(padded.dtype).reshape(count, *size, channels)
+    return starts[rows, dy, dx].view(padded.dtype).reshape(len(rows), *size, channels)
 
 
 def pad(images: Tensor, widths: tuple[int, int, int, int], border: str) -> Tensor:
