@@ -16,8 +16,9 @@ from torch import nn
 
 from hubel import driver
 from hubel.driver import Job
+from hubel.parts import load_dataset, make_plain_network
 from hubel.recipe import Recipe, Setting, unflatten
-from hubel.session import load_dataset, make_plain_network, new_session
+from hubel.session import new_session
 from hubel.settle import Layers, stack_layers
 from hubel.source import refuse_other, same_data, source_of
 from hubel.trained import Run

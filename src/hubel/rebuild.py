@@ -15,8 +15,9 @@ from torch import nn
 from hubel import names
 from hubel.data.preprocess import Preprocess
 from hubel.errors import UserError
+from hubel.parts import make_network
 from hubel.recipe import Recipe
-from hubel.session import Session, make_network, number_format, place
+from hubel.session import Session, number_format, place
 from hubel.tasks.base import Task
 from hubel.tasks.joint import Joint
 from hubel.training import checkpoint

@@ -7,11 +7,9 @@ part, the fitted task) is read from the run's `network.json`.
 from __future__ import annotations
 
 import contextlib
-import copy
 import ctypes
 import os
 import random
-from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,19 +19,17 @@ import numpy as np
 import torch
 from torch import nn
 
-from hubel import names, recipe
-from hubel.data import augment as augmentation
-from hubel.data import formats, split, statistics
+from hubel import recipe
 from hubel.data.check import check_files
 from hubel.data.dataset import Dataset
 from hubel.data.loader import Loader
 from hubel.data.preprocess import Preprocess
-from hubel.errors import UserError, did_you_mean
-from hubel.models.base import Network
+from hubel.errors import UserError
 from hubel.nn.init import initialise
 from hubel.nn.shared_norm import share_statistics
+from hubel.parts import make_augment, make_network, make_preprocess, make_task, measure, split_dataset
 from hubel.recipe import Recipe, Setting
-from hubel.settle import Layers, facts_of, settle, wanted_size
+from hubel.settle import Layers, facts_of, settle
 from hubel.tasks.base import Task
 from hubel.training import auto, distributed
 from hubel.training.cost import multiply_adds
@@ -98,120 +94,6 @@ def number_format(device: torch.device, precision: str) -> AbstractContextManage
     return torch.autocast(device.type, torch.bfloat16) if precision == "bf16" else nullcontext()
 
 
-# From names to parts -----------------------------------------------------------------------------------------
-
-
-def load_dataset(source: Any, *, download: bool = False) -> Dataset:
-    """A built-in name, a path, a Dataset, or a torch map-style dataset of (image, target).
-
-    Raises UserError where the name is unknown, the path is missing or its layout is not recognised.
-    """
-    if isinstance(source, Dataset):
-        return source
-    if not isinstance(source, (str, Path)):
-        from hubel.data.python import from_torch
-
-        return from_torch(source)
-    path = Path(source).expanduser()
-    if str(source) in names.DATA:
-        if path.exists() and isinstance(source, str):
-            raise UserError(
-                f"'{source}' is both a built-in dataset and a path here. Write ./{source} for the path, or run "
-                "from another folder for the built-in one."
-            )
-        return names.resolve(names.DATA, str(source))(**({"download": download} if source == "fashion-mnist" else {}))
-    if not path.exists():
-        raise UserError(
-            f"There is no file or folder '{source}' (looked for {path.absolute()}), and no built-in dataset of that "
-            f"name{did_you_mean(str(source), names.DATA)}"
-        )
-    return formats.open_path(path)
-
-
-def split_dataset(dataset: Dataset, options: recipe.SplitOptions) -> Dataset:
-    """Splits as given, or made with a seed; see data/split.py."""
-    if options.dev_from is not None:
-        dataset = split.train_here_judge_there(dataset, check_files(load_dataset(options.dev_from)))
-    return split.split(dataset, options)
-
-
-def make_task(settings: Mapping[str, Setting], dataset: Dataset) -> Task:
-    """The task by name, with the user's options, fitted on the training part."""
-    found = names.resolve(names.TASKS, settings["task"].value)
-    options = names.options_of(found, _open_group(settings, "task"), f"task '{settings['task'].value}'")
-    if "classes" in names.parameters(found):
-        options.setdefault("classes", dataset.classes)
-    if "balance" in names.parameters(found):
-        options["balance"] = settings["balance"].value == "loss"
-    elif settings["balance"].value == "loss":
-        raise UserError(f"--balance loss does not apply to the task '{settings['task'].value}', which has no classes.")
-    task = found(**options)
-    task.accepts(dataset)
-    return task.fitted(dataset, dataset.splits["train"])
-
-
-def make_network(name: Any, options: Mapping[str, Any], task: Task, shape: tuple[int, int, int]) -> nn.Module:
-    """The network by name, file.py:Class, as a function or as it is, with the task's head on it."""
-    own = isinstance(name, nn.Module)  # the user's stays as it is: folds and restarts each begin with a copy
-    network = copy.deepcopy(name) if own else make_plain_network(name, options, task.width, shape)
-    if hasattr(network, "default_head"):
-        network.head = task.head(network)
-    _check_output(network, task, shape)
-    return network
-
-
-def make_plain_network(name: Any, options: Mapping[str, Any], classes: int, shape: tuple[int, int, int]) -> nn.Module:
-    """By name or file.py:Class, or from a function or class; `classes` and `input` are passed where they are taken."""
-    function = names.resolve(names.MODELS, name) if isinstance(name, str) else name
-    known = {"classes": classes, "input": shape}
-    accepted = names.parameters(function)
-    given = {k: v for k, v in known.items() if k in accepted}
-    chosen = names.options_of(function, options, f"network '{name}'", hidden=tuple(known))
-    return function(**given, **chosen)
-
-
-def _check_output(network: nn.Module, task: Task, shape: tuple[int, int, int]) -> None:
-    """An own network must give what the task reads; say so before the data is touched."""
-    try:
-        width = task.width
-    except NotImplementedError:
-        return
-    before, state = network.training, torch.get_rng_state()
-    network.eval()
-    try:
-        with torch.no_grad():
-            output = network(torch.zeros(2, *shape))
-    except UserError:
-        raise
-    except Exception as fault:
-        raise UserError(
-            f"The network fails on two blank images of shape (2, {shape[0]}, {shape[1]}, {shape[2]}): {fault}"
-        ) from fault
-    finally:
-        network.train(before)
-        torch.set_rng_state(state)
-    if torch.is_tensor(output) and output.shape != (2, width) and output.numel() != 2 * width:
-        raise UserError(
-            f"The task '{task.name}' needs {width} numbers per image, shape (2, {width}) for two images; "
-            f"the network gave {tuple(output.shape)}. Change its last layer."
-        )
-
-
-def _open_group(settings: Mapping[str, Setting], group: str) -> dict[str, Any]:
-    return {k.partition(".")[2]: s.value for k, s in settings.items() if k.startswith(f"{group}.")}
-
-
-def make_augment(chosen: Recipe, preprocess: Preprocess) -> Any:
-    options = chosen.augment
-    return augmentation.Augment(
-        shift=options.shift or 0,
-        flip=options.flip or "none",
-        cutout=options.cutout or 0,
-        crop=(options.crop, 1.0) if options.crop else None,
-        border=options.border or "mirror",
-    )
-
-
 # The session of a new run, and of one that exists ------------------------------------------------------------
 
 
@@ -273,14 +155,6 @@ def seed_everything(seed: int) -> None:
     random.seed(seed)
 
 
-def make_preprocess(dataset: Dataset, chosen: Recipe, model: Any = None) -> Preprocess:
-    """Size from the option, the network's wish or the images; mean and deviation from the training part."""
-    size = chosen.size if chosen.size is not None or model is not None else wanted_size(chosen.model)
-    plain = Preprocess.choose(dataset, size=size, policy=chosen.resize)
-    mean, deviation = statistics.channel_statistics(dataset, dataset.splits["train"], plain)
-    return plain.with_statistics(mean, deviation)
-
-
 def settings_by_cost(
     settings: dict[str, Setting], network: nn.Module, shape: tuple[int, int, int]
 ) -> dict[str, Setting]:
@@ -293,19 +167,6 @@ def settings_by_cost(
         return settings
     reason = f"{cost:,} multiply-adds an image: below {auto.BF16_FROM:,} conversions cost more than bf16 saves"
     return {**settings, "precision": Setting("fp32", "auto", reason)}
-
-
-SEEN = 2_000  # training images that a network may look at before it trains
-
-
-def measure(network: nn.Module, dataset: Dataset, preprocess: Preprocess) -> None:
-    """Show a network that asks for it (`fit`) evenly spaced images of the training part."""
-    if not isinstance(network, Network) or type(network).fit is Network.fit:
-        return
-    train = dataset.splits["train"]
-    rows = train[np.linspace(0, len(train) - 1, min(SEEN, len(train))).astype(np.int64)]
-    pixels = np.stack([preprocess.geometry(dataset.images.read(int(row)))[0] for row in rows])
-    network.fit(preprocess.normalise(torch.from_numpy(pixels.astype(np.int32 if preprocess.depth == 16 else np.uint8))))
 
 
 def named_device(word: str) -> torch.device:

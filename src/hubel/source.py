@@ -12,7 +12,7 @@ from hubel.data.dataset import Dataset
 from hubel.data.split import train_here_judge_there
 from hubel.errors import UserError
 from hubel.names import address
-from hubel.session import load_dataset
+from hubel.parts import load_dataset
 from hubel.training.run import RunFolder
 
 
