@@ -12,7 +12,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from hubel.data.looks import Looks
+from hubel.data.looks import SIDE, Looks
 
 BITS = 5
 APART = 0.12  # of a standard deviation
@@ -50,7 +50,7 @@ def similar_pairs(looks: Looks) -> np.ndarray:
 
 def _standard(small: np.ndarray) -> np.ndarray:
     """(n, 16, 16) uint8 -> (n, 256) float32 of mean 0 and deviation 1."""
-    flat = small.reshape(len(small), -1).astype(np.float32)
+    flat = small.reshape(len(small), SIDE * SIDE).astype(np.float32)
     flat -= flat.mean(1, keepdims=True)
     return flat / np.maximum(flat.std(1, keepdims=True), 1e-6)
 
