@@ -335,7 +335,7 @@ class Loop:
         self.restore(checkpoint.load(self.folder / "checkpoints" / "last"))
         self.descent.set_rescue(careful)
         if change:
-            self.note(f"Not finite: {fault}. Back to step {self.step}, on {change}.")
+            self.note(f"Not finite: {fault}. Back to step {self.step}, going on {change}.")
             self.save()
 
     def note(self, text: str) -> None:
