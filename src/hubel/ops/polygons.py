@@ -92,7 +92,8 @@ def clip(rings: Rings, box: tuple[float, float, float, float]) -> Rings:
     for x, y, offset in sides:
         normal = np.array([x, y])
         rings = [part for ring in rings for part in cut(ring, normal, offset)]
-    return [ring for ring in rings if abs(area(ring)) > 0]
+    exact = (np.clip(ring, (x0, y0), (x1, y1)) for ring in rings)  # a crossing may lie a rounding error outside
+    return [ring for ring in exact if area(ring)]
 
 
 def refine(ring: np.ndarray, step: float) -> np.ndarray:
