@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from competitors import MOMENTUM, RATE, Items, Work
 from torch import nn
 from torch.utils import data
+from work import MOMENTUM, RATE, Items, Work
 
 BATCH = 128
 

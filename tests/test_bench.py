@@ -16,7 +16,7 @@ def bench_modules(monkeypatch):
     before = set(sys.modules)
     monkeypatch.syspath_prepend(BENCH)
     yield
-    for name in ("common", "networks", "train", "turns", "competitors", "accuracy"):
+    for name in ("common", "networks", "train", "turns", "work", "limit", "peers", "competitors", "accuracy"):
         if name not in before:
             sys.modules.pop(name, None)
 
@@ -77,7 +77,8 @@ def test_networks_are_those_of_the_zoo():
 def test_windows_shift_and_mirror():
     """The limit's augmentation against an obvious loop."""
     import numpy as np
-    from competitors import Windows, Work
+    from limit import Windows
+    from work import Work
 
     random = np.random.default_rng(0)
     work = Work("small_cnn", random.integers(0, 256, (5, 8, 6, 3), dtype=np.uint8), np.zeros(5, np.int64), 2, 1)
