@@ -170,3 +170,11 @@ def test_bands_miss_no_pair(monkeypatch, crowd):
 
 def test_an_image_measures_the_same_again():
     assert measure(CAT)[:11] == measure(CAT.copy())[:11]
+
+
+def test_equal_prints_are_not_enough():
+    rows = np.zeros(3, Looks.of(Listed((CAT,))).rows.dtype)
+    rows["read"], rows["contrast"], rows["print"], rows["same"] = True, 1, 12345, np.arange(3)
+    rows["small"] = random.integers(0, 255, (3, 16, 16))
+    rows["small"][2] = rows["small"][0] // 2 + 20  # darker, and the same otherwise
+    assert similar_pairs(Looks(rows)).tolist() == [[0, 2]]
