@@ -124,6 +124,13 @@ def test_options_by_signature(key, word, value):
     assert names.options_of(function, {key: word}, "network 'f'") == {key: value}
 
 
+def test_a_word_for_each_layer():
+    """--model.norm batch,none: where an argument takes one word or several."""
+    found = names.options_of(names.resolve(names.MODELS, "mlp"), {"norm": "batch,none", "dropout": "0.1,0.5"}, "mlp")
+    assert found == {"norm": ("batch", "none"), "dropout": (0.1, 0.5)}
+    assert names.options_of(lambda *, plain="a": None, {"plain": "a,b"}, "f") == {"plain": "a,b"}
+
+
 def test_options_that_the_function_lacks():
     with pytest.raises(UserError, match="The network 'f' has no option 'hiden'; did you mean 'hidden'"):
         names.options_of(function, {"hiden": 1}, "network 'f'")

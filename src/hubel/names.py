@@ -160,8 +160,11 @@ def value_of(value: Any, parameter: inspect.Parameter, what: str) -> Any:
         raise UserError(f"{what} needs a value.")
     if isinstance(value, list):
         return tuple(value)
-    if not isinstance(value, str) or isinstance(default, str):
+    if not isinstance(value, str):
         return value
+    if isinstance(default, str):  # "batch,none" is a word for each layer where the argument takes several
+        several = "," in value and "Sequence" in str(parameter.annotation)
+        return tuple(word.strip() for word in value.split(",")) if several else value
     found = literal(value)
     if isinstance(default, bool):
         if found not in (True, False):  # 1 and 0 too

@@ -108,6 +108,8 @@ class Recipe:
     size: int | None = option(None, "side of the square that the network sees, in pixels")
     resize: str | None = option(None, "how an image of another shape gets there", ("crop", "letterbox", "stretch"))
     init: str | None = option(None, "how the weights start", INITIALISERS)
+    init_sigma: float | None = option(None, "init normal: the standard deviation, 0.01 where left open")
+    init_gain: float | None = option(None, "init xavier, he, lecun: a factor of the weights; 5/3 suits tanh")
     balance: str = option(
         "none", "against imbalance: weigh classes, or draw rare ones more often", ("none", "loss", "sampler")
     )
@@ -287,7 +289,8 @@ SHARES = {"split.dev", "split.test", "split.train_dev", "split.move_dev", "optim
           "optimizer.beta2", "optimizer.alpha", "regularize.ema", "schedule.peak", "schedule.final",
           "augment.crop"}  # fmt: skip
 POSITIVE = {"optimizer.lr", "optimizer.eps", "regularize.clip_norm", "regularize.clip_value", "regularize.max_norm",
-            "schedule.every", "schedule.gamma"}  # fmt: skip
+            "schedule.every", "schedule.gamma", "init_sigma",
+            "init_gain"}  # fmt: skip
 NOT_NEGATIVE = {"optimizer.weight_decay", "optimizer.l1", "optimizer.l2", "schedule.warmup"}
 
 

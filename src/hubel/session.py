@@ -125,14 +125,24 @@ def new_session(
     seed_everything(chosen.seed)
     shape = (preprocess.channels, *preprocess.size)
     network = make_network(model if model is not None else chosen.model, chosen.model_options, task, shape)
-    if chosen.init is not None:
-        initialise(network, chosen.init)
+    start(network, chosen)
     task.prepare(network, dataset, dataset.splits["train"])
     measure(network, dataset, preprocess)
     settings = settings_by_cost(settings, network, shape)
     chosen = recipe.unflatten({key: setting.value for key, setting in settings.items()})
     network, device = place(network, chosen)
     return Session(settings, chosen, dataset, task, network, preprocess, device)
+
+
+def start(network: nn.Module, chosen: Recipe) -> None:
+    """Draw the weights by --init; without it layers start as torch starts them."""
+    for option, owners in (("init_sigma", ("normal",)), ("init_gain", ("xavier", "he", "lecun"))):
+        if getattr(chosen, option) is not None and chosen.init not in owners:
+            raise UserError(
+                f"Option '{option}' belongs to --init {' or '.join(owners)}; init is {chosen.init or 'left open'}."
+            )
+    if chosen.init is not None:
+        initialise(network, chosen.init, sigma=chosen.init_sigma or 0.01, gain=chosen.init_gain or 1.0)
 
 
 def with_whole_paths(settings: dict[str, Setting]) -> dict[str, Setting]:

@@ -55,6 +55,58 @@ def test_nan_that_stays_stops_with_the_reason(small, tmp_path):
     assert torch.isfinite(last(hubel.Run.open(path))["network"]["first.weight"]).all()
 
 
+class Explosive(nn.Module):
+    """Its output overflows where a weight has moved far: a rate that is too high, not a number format."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(64, 3)
+        self.register_buffer("start", self.layer.weight.detach().clone())
+
+    def forward(self, images):
+        far = (self.layer.weight - self.start).abs().max() > 0.5
+        return self.layer(images.flatten(1)) * torch.where(far, float("inf"), 1.0)
+
+
+@pytest.mark.parametrize("watchful", [True, False])  # on a GPU losses are looked at now and then only
+def test_nan_goes_on_at_a_lower_rate(small, watchful):
+    class Eyes(Callback):
+        def on_start(self, loop):
+            loop.descent.watchful = watchful
+
+    run = small(model=Explosive(), precision="bf16", optimizer={"name": "sgd", "lr": 1.0}, callbacks=[Eyes()])
+    assert run.state == "finished" and np.isfinite(run.metrics["test"]["loss"])
+    went_back = [note for note in run.notes if note.startswith("Not finite")]
+    assert ["fp32" in note for note in went_back] == [True, False]
+    assert "the output of the network (Explosive) is not finite" in went_back[0]
+    assert "going on at a tenth of the learning rate" in went_back[1]
+    assert last(run)["rescue"] == {"micro_batch": None, "precision": "fp32", "lr_scale": 0.1}
+    assert all(np.isfinite(row["train.loss"]) for row in run.history) and len(run.history) == 3
+
+
+@pytest.mark.parametrize(("sigma", "gain"), [(0.2, None), (None, 5 / 3)])
+def test_the_numbers_of_an_initialiser_reach_the_weights(small, sigma, gain):
+    found = []
+
+    class First(Callback):
+        def on_start(self, loop):
+            found.append(next(loop.network.parameters()).detach().clone())
+
+    options = {"init_sigma": sigma} if sigma else {"init_gain": gain}
+    run = small(
+        **{"model.hidden": (400,)}, init="normal" if sigma else "lecun", epochs=1, callbacks=[First()], **options
+    )
+    assert float(found[0].std()) == pytest.approx(sigma or gain / 8, rel=0.05)  # 64 inputs
+    assert run.settings["init_sigma" if sigma else "init_gain"].value == (sigma or gain)
+
+
+def test_the_numbers_of_another_initialiser_are_refused(small):
+    with pytest.raises(UserError, match="'init_sigma' belongs to --init normal; init is he"):
+        small(init="he", init_sigma=0.1)
+    with pytest.raises(UserError, match="'init_gain' belongs to --init xavier or he or lecun; init is left open"):
+        small(init_gain=2.0)
+
+
 class Greedy(nn.Module):
     """Runs out of memory with more than a few images."""
 

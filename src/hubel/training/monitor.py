@@ -39,14 +39,14 @@ def is_finite(values: Any) -> bool:
 def first_not_finite(
     trainee: Trainee, batch: Batch, autocast: Callable[[], AbstractContextManager] = nullcontext
 ) -> str:
-    """In words: which module of the network first gave something that is not finite on this batch."""
-    if not is_finite(batch.images):
-        return "the images of the batch hold NaN or infinite pixels"
-    if not is_finite(batch.targets):
-        return "the targets of the batch hold NaN or infinite values"
+    """In words: which module of the network first gave something that is not finite on this batch.
+
+    The pass is run whatever the batch holds: layers that share statistics wait for this process in it.
+    """
+    bad_images, bad_targets = not is_finite(batch.images), not is_finite(batch.targets)
     bad = [name for name, p in trainee.network.named_parameters() if not is_finite(p)]
     found: list[str] = []
-    handles = [_watch(name, module, found) for name, module in trainee.network.named_modules() if name]
+    handles = [_watch(name, module, found) for name, module in trainee.network.named_modules()]
     try:
         with autocast():
             terms = trainee(batch)
@@ -56,6 +56,10 @@ def first_not_finite(
     finally:
         for handle in handles:
             handle.remove()
+    if bad_images:
+        return "the images of the batch hold NaN or infinite pixels"
+    if bad_targets:
+        return "the targets of the batch hold NaN or infinite values"
     if bad:
         return f"the weights '{bad[0]}' are not finite"
     if found:
@@ -69,6 +73,7 @@ def first_not_finite(
 def _watch(name: str, module: nn.Module, found: list[str]) -> Any:
     def look(module: nn.Module, inputs: Any, output: Any) -> None:
         if not found and not is_finite(output):
-            found.append(f"the output of '{name}' ({type(module).__name__}) is not finite")
+            where = f"'{name}'" if name else "the network"
+            found.append(f"the output of {where} ({type(module).__name__}) is not finite")
 
     return module.register_forward_hook(look)
