@@ -17,6 +17,13 @@ def pytest_configure(config):
         torch.set_num_threads(max(1, (os.cpu_count() or 1) // count))
 
 
+def pytest_collection_modifyitems(items):
+    """Whatever needs the development data sets belongs to the section "data"."""
+    for item in items:
+        if "data_dir" in getattr(item, "fixturenames", ()):
+            item.add_marker("data")
+
+
 @pytest.fixture(scope="session", autouse=True)
 def own_cache(tmp_path_factory):
     """Nothing that a test remembers lands in the user's cache."""

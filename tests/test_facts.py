@@ -60,8 +60,8 @@ def test_several_labels_have_an_interval(tmp_path):
 @pytest.mark.parametrize(
     "state, words",
     [
-        ("failed", "The training failed. It diverged. The figures are of the weights after epoch 2."),
-        ("interrupted", "The training was interrupted; `hubel resume` goes on with it. The figures"),
+        ("failed", "This run failed. It diverged. The figures are of the weights after epoch 2."),
+        ("interrupted", "This run was interrupted; `hubel resume` goes on with it. The figures"),
     ],
 )
 def test_a_run_that_did_not_end_says_so(tmp_path, state, words):

@@ -118,6 +118,6 @@ def unfinished(folder: RunFolder, epoch: int) -> list[str]:
     """What a reader must know of a run that did not reach its end."""
     if folder.state == "finished":
         return []
-    ending = {"failed": f"The training failed. {folder.reason}", "running": "The training is still running."}
-    said = ending.get(folder.state, "The training was interrupted; `hubel resume` goes on with it.").strip()
+    ending = {"failed": f"This run failed. {folder.reason}", "running": "This run is still going on."}
+    said = ending.get(folder.state, "This run was interrupted; `hubel resume` goes on with it.").strip()
     return [f"{said} The figures are of the weights after epoch {epoch}."]
