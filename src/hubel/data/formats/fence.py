@@ -1,0 +1,98 @@
+"""Names that a data set's own files give: looked for below its root only, wherever `..`, `/` or links point.
+
+Nothing outside is opened, not even asked for its size. Backslashes, as Windows writes them, part folders too.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+
+def printable(name: str) -> str:
+    """A file name as text: bytes that are not UTF-8 are shown as \\xNN."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
+
+
+class Fence:
+    """Which names lie below `root`. Paths that it gives are relative to the root, parted by /."""
+
+    def __init__(self, root: str | Path):
+        self.root = os.path.realpath(root)
+        self._within = os.path.join(self.root, "")  # noqa: PTH118
+        self._folders: dict[str, bool] = {}  # real folder inside? asked once for each
+
+    def relative(self, name: str, base: str = "") -> str | None:
+        """`name`, said by a file in the folder `base` -> relative to the root; None where it leads outside."""
+        if "\0" in name:
+            return None
+        if re.match(r"[A-Za-z]:/", name):
+            return None
+        if os.path.isabs(name):  # noqa: PTH117
+            for root in (self.root, str(self.root)):
+                if name == root or name.startswith(self._within):
+                    return os.path.relpath(name, root)
+            return None
+        found = os.path.normpath(os.path.join(base, name))  # noqa: PTH118
+        return None if found == ".." or found.startswith("../") else found
+
+    def inside(self, relative: str) -> bool:
+        """Whether the path lies below the root when all links are followed. There may be nothing there."""
+        path = os.path.join(self.root, relative)  # noqa: PTH118, hot: a Path per file is slow
+        folder = os.path.dirname(path)  # noqa: PTH120
+        if folder not in self._folders:
+            self._folders[folder] = self._contains(os.path.realpath(folder))
+        if not self._folders[folder]:
+            return False
+        return not os.path.islink(path) or self._contains(os.path.realpath(path))  # noqa: PTH114
+
+    def _contains(self, real: str) -> bool:
+        return real == self.root or real.startswith(self._within)
+
+    def fault(self, relative: str) -> str:
+        """Why the path may not be opened as a file, or "": "outside", "missing", "no file"."""
+        if not self.inside(relative):
+            return "outside"
+        try:
+            mode = os.stat(os.path.join(self.root, relative)).st_mode  # noqa: PTH116, PTH118
+        except (OSError, ValueError):
+            return "missing"
+        return "" if stat.S_ISREG(mode) else "no file"
+
+    def find(self, name: str, *bases: str) -> tuple[str | None, str]:
+        """The first of `bases` below which the name exists: (path, ""), or (None, why not).
+
+        A path of another machine, `C:\\data\\train\\a.jpg` or `../train/images`, is found by its end: the longest
+        that exists below one of the bases; the second value is then "moved".
+        """
+        why = "missing"
+        for spelt in (name, name.replace("\\", "/")) if "\\" in name else (name,):
+            for base in bases:
+                relative = self.relative(spelt, base)
+                if relative is None or not self.inside(relative):
+                    why = "outside"
+                elif self._exists(relative):
+                    return relative, ""
+        for tail in _tails(name.replace("\\", "/")):
+            for base in bases:
+                relative = self.relative(tail, base)
+                if relative is not None and self.inside(relative) and self._exists(relative):
+                    return relative, "moved"
+        return None, why
+
+    def _exists(self, relative: str) -> bool:
+        try:
+            return os.path.exists(os.path.join(self.root, relative))  # noqa: PTH110, PTH118
+        except ValueError:
+            return False
+
+
+def _tails(name: str) -> Iterator[str]:
+    """a/b/c -> b/c, c; without the `..` at the beginning."""
+    parts = [part for part in name.split("/") if part not in ("", ".")]
+    for start in range(1, len(parts)):
+        if ".." not in parts[start:]:
+            yield "/".join(parts[start:])
