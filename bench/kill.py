@@ -55,20 +55,23 @@ import hubel
 from hubel.training import checkpoint
 
 PHASES = ("before the first step", "training", "judging and reporting")
-EARLY = 0.15  # of the kills come before the first step
+EARLY, LATE = 0.15, 0.15  # of the kills come before the first step; after the last one
 STRIDE = 20  # steps that a training gets at most before its next death
 
 
 def aim(whole: Whole, known: int, draw: random.Random) -> Moment | None:
-    """A random moment: before the first step, or in one of the steps after the saved one, `known`.
+    """A random moment: before the first step, in one of the steps after the saved one, `known`, or after the last.
 
     After the last step every second child dies while it judges and reports; None lets it come to its end.
     """
     if known >= whole.steps:
         moment = Moment(ENDING, -1, draw.uniform(0, 0.8 * whole.seconds[ENDING]))
         return moment if draw.random() < 0.5 else None
-    if draw.random() < EARLY:
+    share = draw.random()
+    if share < EARLY:
         return Moment(BEGINNING, -1, draw.uniform(0, 0.8 * whole.seconds[BEGINNING]))
+    if share > 1 - LATE:
+        return Moment(ENDING, -1, draw.uniform(0, 0.8 * whole.seconds[ENDING]))
     step = min(max(known, 0) + draw.randint(0, STRIDE), whole.steps)
     return Moment(TRAINING, step, draw.uniform(0, whole.seconds[TRAINING] / whole.steps))
 
