@@ -30,6 +30,27 @@ def uniform(seed: int, epoch: int, slots: np.ndarray, name: str, count: int) -> 
     return (bits >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
 
+def normal(seed: int, epoch: int, slots: np.ndarray, name: str, count: int) -> np.ndarray:
+    """(len(slots), count) float64, standard normal: √(−2 ln u) cos 2πv (Box and Muller 1958), by the same rules."""
+    u, v = np.split(uniform(seed, epoch, slots, name, 2 * count), 2, axis=1)
+    return np.sqrt(-2 * np.log1p(-u)) * np.cos(2 * np.pi * v)
+
+
+def symmetric_beta(u: np.ndarray, alpha: float) -> np.ndarray:
+    """Uniform draws in [0, 1) -> draws of Beta(α, α), by its inverse distribution function.
+
+    Below ½, F(x) ∝ ∫ s^(α − 1) (1 − s)^(α − 1) ds is summed up over v = s^e, e = min(α, 1), which takes a peak at 0
+    away: the integrand becomes s^(α − e) (1 − s)^(α − 1). Above ½ by symmetry.
+    """
+    e = min(alpha, 1.0)
+    v = np.linspace(0, 0.5**e, 4097)
+    s = v ** (1 / e)
+    density = s ** (alpha - e) * (1 - s) ** (alpha - 1)
+    mass = np.concatenate([[0], np.cumsum(density[1:] + density[:-1])])
+    low = np.interp(np.minimum(u, 1 - u), mass / (2 * mass[-1]), v) ** (1 / e)
+    return np.where(u < 0.5, low, 1 - low)
+
+
 def integers(u: np.ndarray, low: int, high: int) -> np.ndarray:
     """Uniform draws in [0, 1) -> int64 in low … high, both included."""
     return low + np.floor(u * (high - low + 1)).astype(np.int64)
