@@ -70,3 +70,10 @@ def test_a_run_that_did_not_end_says_so(tmp_path, state, words):
     RunFolder(run.path).set_state(state, "UserError: It diverged." if state == "failed" else "")
     page = run.report().read_text()
     assert f'<ul class="warnings" aria-label="Warnings">\n<li>{words}' in page
+
+
+def test_the_perceptron_learns_by_its_own_rule(tmp_path):
+    pairs = [(np.full((4, 4), 250 * (i % 2), np.uint8), i % 2) for i in range(60)]
+    run = hubel.train(pairs, out=tmp_path, **SHARED | {"model": "perceptron"})
+    assert run.settings["task"].value == "perceptron" and run.settings["batch_size"].value == 1
+    assert "train.cross_entropy" not in run.history[0]

@@ -57,6 +57,8 @@ def resolve(settings: Mapping[str, Setting], facts: Facts) -> dict[str, Setting]
 
 
 def _task(facts: Facts, get: Callable[[str], Any]) -> tuple[Any, str]:
+    if get("model") == "perceptron" and "label" in facts.columns:
+        return "perceptron", "the network is the perceptron"
     for column, task in (("label", "classification"), ("labels", "labels"), ("numbers", "regression")):
         if column in facts.columns:
             return task, f"the images carry {'one label' if column == 'label' else column}"
