@@ -108,12 +108,15 @@ def perceptual_print(luma: np.ndarray) -> int:
 
 
 def filled(luma: np.ndarray) -> float:
-    """Share of pixels that are not the background, the commonest of 64 grey levels, by more than 3 %."""
+    """Share of pixels that are not the background, the commonest of 64 grey levels.
+
+    They differ by more than 3 % of white, or by more than a seventh of the image's own range where that is less.
+    """
     counts, edges = np.histogram(luma, bins=64, range=(0, 1))
     common = counts.argmax()
     inside = luma[(luma >= edges[common]) & (luma <= edges[common + 1])]
     background = float(np.median(inside))
-    return float((np.abs(luma - background) > 0.03).mean())
+    return float((np.abs(luma - background) > min(0.03, float(np.ptp(luma)) / 7)).mean())
 
 
 def detail(luma: np.ndarray) -> float:
