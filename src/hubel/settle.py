@@ -101,6 +101,9 @@ def _that_fit(options: Mapping[str, Any], asked: Mapping[str, Setting]) -> dict[
         group = key.partition(".")[0]
         if key in asked and asked[key].value not in (None, options.get(key)):
             fitting = {k: v for k, v in fitting.items() if not k.startswith(f"{group}.")}
+    epochs = asked.get("epochs")
+    if epochs is not None and epochs.value and "schedule.warmup" in fitting:  # keeps its share of the training
+        fitting["schedule.warmup"] *= min(1, epochs.value / options["epochs"])
     return fitting
 
 
