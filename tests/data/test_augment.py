@@ -7,8 +7,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hubel.data import augment as a
-from hubel.data.augment import Augment, apply_batch, apply_image, erase, policy
+from hubel.data import apply as a
+from hubel.data.apply import apply_batch, apply_image, erase
+from hubel.data.augment import Augment
+from hubel.data.policies import policy
 from hubel.errors import UserError
 from hubel.ops.geometry import move_points
 

@@ -9,7 +9,8 @@ import pytest
 import torch
 from standins import ListImages, dataset, photos, targets, thumbnails
 
-from hubel.data.augment import Augment, apply_image
+from hubel.data.apply import apply_image
+from hubel.data.augment import Augment
 from hubel.data.loader import Loader, choose_path, parts_of
 from hubel.data.preprocess import Preprocess
 from hubel.errors import UserError

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from hubel.data import windows as module
-from hubel.data.augment import Augment, apply_batch
+from hubel.data.apply import apply_batch
+from hubel.data.augment import Augment
 from hubel.data.windows import Windows
 
 N, H, W, SLOTS = 40, 7, 9, np.arange(300)

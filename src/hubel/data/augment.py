@@ -1,36 +1,28 @@
-"""Augmentation in two steps: draw all random numbers, then apply them by pure functions.
+"""Augmentation in two steps: draw all random numbers here, then apply them by pure functions (`data/apply.py`).
 
-Per image one matrix, source -> target, M = mirror · shift · (crop or fit), so pixels are resampled once and boxes or
-keypoints can follow the same M; and one rectangle to erase after normalisation, the last stage (cutout,
-arXiv:1708.04552). Draws are pure functions of (seed, epoch, slot, name of the operation): see `draws.py`.
+Per image one matrix, source -> target, M = mirror · shift · turn · (crop or fit), and an elastic displacement, so
+pixels are resampled once and boxes or keypoints can follow the same M; one look (colours, texture); and one rectangle
+to erase after normalisation, the last stage (cutout, arXiv:1708.04552). Draws are pure functions of (seed, epoch,
+slot, name of the operation): see `draws.py`.
 
-Images (B, H, W, C) or (H, W, C); matrices (B, 3, 3) float64; rectangles (B, 4) int32: x0, y0, x1, y1, half open.
+Matrices (B, 3, 3) float64; rectangles (B, 4) int32: x0, y0, x1, y1, half open.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Self
 
 import numpy as np
-import torch
-from torch import Tensor
 
+from hubel.data.chosen import Chosen, together
 from hubel.data.draws import integers, uniform
+from hubel.data.geometric import Amounts, Geometric, matrices, upside_down
+from hubel.data.mixing import Mixing
+from hubel.data.photometric import Colour, Look, Texture, look_of
 from hubel.errors import UserError, did_you_mean
-from hubel.ops.geometry import (
-    check_border,
-    compose,
-    mirror,
-    resizing,
-    scaling,
-    translation,
-    warp_batch,
-    whole_pixels,
-)
-from hubel.ops.move import move_batch
-from hubel.ops.resize import warp
+from hubel.ops.geometry import check_border, compose, mirror, resizing, scaling, translation
 
 FLIPS = ("none", "random", "alternating")
 
@@ -43,12 +35,17 @@ class Draws:
     erase: np.ndarray  # (B, 4) int32: x0, y0, x1, y1 in target pixels; x0 = x1: nothing
     size: tuple[int, int]  # height and width of the target
     border: str = "zero"
+    turned: bool = False  # by more than shift, mirror and crop
+    control: np.ndarray | None = None  # (B, 2, POINTS, POINTS): see ops/elastic.py
+    look: Look = field(default_factory=Look)
 
     def __len__(self) -> int:
         return len(self.matrices)
 
     def rows(self, rows: slice | np.ndarray) -> Self:
-        return type(self)(self.matrices[rows], self.erase[rows], self.size, self.border)
+        control = None if self.control is None else self.control[rows]
+        look = self.look if self.look.plain else self.look.rows(rows)
+        return replace(self, matrices=self.matrices[rows], erase=self.erase[rows], control=control, look=look)
 
 
 @dataclass(frozen=True)
@@ -58,7 +55,8 @@ class Augment:
     `shift` moves by up to that many target pixels, whole ones, in x and y. `flip` mirrors left and right: "random"
     with probability ½, "alternating" each example in every second epoch (half of them start mirrored). `crop` is the
     range of the area that is kept, as parts of the image, with width / height within `ratio` of the target's.
-    `cutout` is the side of the erased square in pixels. `border` fills what comes from outside the image.
+    `cutout` is the side of the erased square in pixels. `border` fills what comes from outside the image. `vertical`
+    turns half of the images upside down: for what has no upright. The other parts state their own.
     """
 
     shift: int = 0
@@ -67,6 +65,12 @@ class Augment:
     ratio: tuple[float, float] = (3 / 4, 4 / 3)
     cutout: int = 0
     border: str = "zero"
+    vertical: bool = False
+    geometric: Geometric = field(default_factory=Geometric)
+    colour: Colour = field(default_factory=Colour)
+    texture: Texture = field(default_factory=Texture)
+    chosen: Chosen | None = None
+    mixing: Mixing = field(default_factory=Mixing)
 
     def __post_init__(self) -> None:
         check_border(self.border)
@@ -81,15 +85,26 @@ class Augment:
         if not 0 < self.ratio[0] <= self.ratio[1]:
             raise UserError(f"ratio is a range of width / height, such as (0.75, 1.33); got {self.ratio}")
 
+    @property
+    def turns(self) -> bool:
+        """Whether images are resampled by more than a crop: never by whole pixels alone."""
+        return not self.geometric.plain or self.chosen is not None
+
+    @property
+    def shifts_only(self) -> bool:
+        """Whether its geometry moves by whole pixels and mirrors left and right, at most."""
+        return not (self.crop or self.vertical or self.turns)
+
     def settings(self) -> dict[str, Any]:
         """What rebuilds it, JSON-ready: only what differs from the default."""
-        names = ("shift", "flip", "crop", "ratio", "cutout", "border")
-        return {name: getattr(self, name) for name in names if getattr(self, name) != getattr(Augment, name)}
+        plain = Augment()
+        return {name: value for name, value in asdict(self).items() if value != asdict(plain)[name]}
 
     @classmethod
     def from_settings(cls, settings: Mapping[str, Any]) -> Self:
-        values: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in settings.items()}
-        return cls(**values)
+        kinds = {"geometric": Geometric, "colour": Colour, "texture": Texture, "chosen": Chosen, "mixing": Mixing}
+        values = {name: _tuples(value) for name, value in settings.items()}
+        return cls(**{name: kinds[name](**v) if name in kinds else v for name, v in values.items()})
 
     def draw(
         self,
@@ -106,11 +121,23 @@ class Augment:
         Without a crop the whole image goes onto the whole target before shift and mirror. `examples` (B,) say which
         example stands in each slot: the alternating flip needs them.
         """
-        crop = self._crop(seed, epoch, slots, size_in, size_out) if self.crop else None
-        first = resizing(size_in, size_out) if crop is None else crop
-        flips = mirror(size_out[1], self._flip(seed, epoch, slots, examples))
-        shifts = translation(*self._shift(seed, epoch, slots).T)
-        return Draws(compose(first, shifts, flips), self._erase(seed, epoch, slots, size_out), size_out, self.border)
+        place = (seed, epoch, slots)
+        first = self._crop(*place, size_in, size_out) if self.crop else resizing(size_in, size_out)
+        amounts = self._amounts(*place)
+        turned = matrices(amounts, size_out, len(slots))
+        steps = [first] if turned is None else [first, turned]
+        steps += [translation(*self._shift(*place).T), mirror(size_out[1], self._flip(*place, examples))]
+        if self.vertical:
+            steps.append(upside_down(size_out[0], uniform(*place, "vertical flip", 1)[:, 0] < 0.5))
+        control = self.geometric.draw_control(*place)
+        erased = self._erase(*place, size_out)
+        free = turned is not None or control is not None
+        return Draws(compose(*steps), erased, size_out, self.border, free, control, look_of(amounts))
+
+    def _amounts(self, seed: int, epoch: int, slots: np.ndarray) -> Amounts:
+        place = (seed, epoch, slots)
+        drawn = [self.geometric.draw(*place), self.colour.draw(*place), self.texture.draw(*place)]
+        return together([*drawn, self.chosen.draw(*place)] if self.chosen else drawn)
 
     def _shift(self, seed: int, epoch: int, slots: np.ndarray) -> np.ndarray:  # (B, 2)
         if not self.shift:
@@ -152,72 +179,8 @@ class Augment:
         return np.clip(corners, 0, [width, height, width, height]).astype(np.int32)
 
 
-def policy(name: str, traits: Mapping[str, Any], size: tuple[int, int], channels: int) -> tuple[Augment, str]:
-    """The augmentation called `name` (none, light, standard) for images of `size` (h, w), and why it is so.
-
-    Label-preserving by default: mirrors only where the dataset's traits or the pictures' kind allow it.
-    """
-    known = ("none", "light", "standard")
-    if name not in known:
-        raise UserError(f"augment is one of {', '.join(known)}; got '{name}'{did_you_mean(name, known)}")
-    if name == "none":
-        return Augment(), "none was asked for"
-    mirrored = bool(traits.get("mirror", channels == 3))
-    flip = "random" if mirrored else "none"
-    if "mirror" in traits:
-        why = f"{'mirrored' if mirrored else 'never mirrored'}, as the dataset says of its labels"
-    else:
-        why = "mirrored, as photographs may be" if mirrored else "not mirrored: grey images are often characters"
-    side = min(size)
-    border = "mirror" if channels == 3 else "zero"
-    if side > 64:
-        crop = (0.35, 1.0) if name == "standard" else (0.7, 1.0)
-        return Augment(flip=flip, crop=crop), f"random crops of {crop[0]:.0%} to 100 % of the area; {why}"
-    shift = max(1, round(side / (8 if name == "standard" and channels == 3 else 14)))
-    cutout = side // 4 if name == "standard" else 0
-    erased = f", a square of {cutout} erased" if cutout else ""
-    return (
-        Augment(shift=shift, flip=flip, cutout=cutout, border=border),
-        f"shifts up to {shift} of {side} pixels{erased}; {why}",
-    )
-
-
-# Applying ----------------------------------------------------------------------------------------------------
-
-
-def apply_image(image: np.ndarray, draws: Draws, row: int = 0) -> np.ndarray:
-    """(H, W, C) uint8 or uint16 -> (h, w, C): area reduction where it shrinks, then at most one warp."""
-    return warp(image, draws.matrices[row], draws.size, draws.border)
-
-
-def apply_batch(images: Tensor, draws: Draws) -> Tensor:
-    """(B, H, W, C) -> (B, h, w, C) of the same dtype, on the images' device.
-
-    Whole-pixel shifts and mirrors copy pixels; anything else is one bilinear warp, without area reduction.
-    """
-    exact = whole_pixels(draws.matrices)
-    if exact is None or (exact[0][:, 1] < 0).any():
-        return warp_batch(images, draws.matrices, draws.size, draws.border)
-    return move_batch(images, exact[0][:, 0] < 0, exact[1], draws.size, draws.border)
-
-
-def erase(images: Tensor, rectangles: np.ndarray) -> Tensor:
-    """Set the rectangles (B, 4) of normalised images (B, C, H, W) to zero, the mean colour, in place."""
-    if not (rectangles[:, 2] > rectangles[:, 0]).any():
-        return images
-    return _erase_slices(images, rectangles) if images.device.type == "cpu" else _erase_mask(images, rectangles)
-
-
-def _erase_slices(images: Tensor, rectangles: np.ndarray) -> Tensor:
-    """On the CPU slices of numpy take a third of the time of a mask."""
-    pixels = images.permute(0, 2, 3, 1).numpy()
-    for image, (x0, y0, x1, y1) in zip(pixels, rectangles.tolist(), strict=True):
-        image[y0:y1, x0:x1] = 0
-    return images
-
-
-def _erase_mask(images: Tensor, rectangles: np.ndarray) -> Tensor:
-    x0, y0, x1, y1 = torch.from_numpy(rectangles).to(images.device).T[:, :, None]  # (B, 1) each
-    y, x = (torch.arange(n, device=images.device) for n in images.shape[2:])
-    inside = ((y >= y0) & (y < y1))[:, None, :, None] & ((x >= x0) & (x < x1))[:, None, None, :]
-    return images.masked_fill_(inside, 0)
+def _tuples(value: Any) -> Any:
+    """JSON has lists only."""
+    if isinstance(value, Mapping):
+        return {name: _tuples(inner) for name, inner in value.items()}
+    return tuple(value) if isinstance(value, list) else value

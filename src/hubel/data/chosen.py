@@ -8,6 +8,7 @@ style, not their exact transform. An operation that is chosen twice is done once
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -69,3 +70,16 @@ class Chosen:
         return {
             name: np.where(choice == k, signed, 0.0).sum(axis=1) for k, name in enumerate(names) if name != "identity"
         }
+
+
+def together(parts: Sequence[Amounts]) -> Amounts:
+    """Amounts of several parts as one: gains multiply, places add up, of tables the stronger one counts."""
+    found: Amounts = {}
+    for name, values in ((name, values) for part in parts for name, values in part.items()):
+        if name not in found:
+            found[name] = values
+        elif name in GAINS:
+            found[name] = found[name] * values
+        else:
+            found[name] = np.minimum(found[name], values) if name in ("bits", "threshold") else found[name] + values
+    return found

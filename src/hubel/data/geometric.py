@@ -114,3 +114,10 @@ def tilting(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     out = np.broadcast_to(np.eye(3), (*x.shape, 3, 3)).copy()
     out[..., 2, 0], out[..., 2, 1] = x, y
     return out
+
+
+def upside_down(height: int, on: np.ndarray) -> np.ndarray:
+    """(..., 3, 3): top becomes bottom in an image so high, where `on`; elsewhere the identity."""
+    out = np.broadcast_to(np.eye(3), (*on.shape, 3, 3)).copy()
+    out[..., 1, 1], out[..., 1, 2] = np.where(on, -1, 1), np.where(on, height, 0)
+    return out

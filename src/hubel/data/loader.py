@@ -14,7 +14,8 @@ from typing import Any, Self
 import numpy as np
 import torch
 
-from hubel.data.augment import Augment, erase
+from hubel.data.apply import erase
+from hubel.data.augment import Augment
 from hubel.data.dataset import Dataset
 from hubel.data.decoded import Decoded
 from hubel.data.memory import free_memory

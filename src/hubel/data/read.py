@@ -5,11 +5,12 @@ images.read(i) (H, W, C) -> (h, w, C) uint8 or uint16 and the 3×3 from source p
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from hubel.data.augment import Augment, apply_image
+from hubel.data.apply import apply_image
+from hubel.data.augment import Augment, Draws
 from hubel.data.decode import BadImage, convert
 from hubel.data.images import Images
 from hubel.data.preprocess import Preprocess
@@ -28,6 +29,7 @@ class Example:
     matrix: np.ndarray  # (3, 3) float64: source -> pixels
     size: tuple[int, int]  # of the source
     erase: np.ndarray = field(default_factory=_no_rectangle)  # (4,) int32
+    control: np.ndarray | None = None  # (2, POINTS, POINTS) where an elastic distortion bent it
     fault: str | None = None  # why it could not be read; the pixels are zero then
 
 
@@ -40,6 +42,7 @@ class Examples:
     sizes: np.ndarray  # (B, 2) int64
     erase: np.ndarray  # (B, 4) int32
     faults: tuple[tuple[int, str], ...]  # (position in the dataset, reason)
+    control: np.ndarray | None = None  # (B, 2, POINTS, POINTS)
 
 
 @dataclass(frozen=True)
@@ -71,13 +74,24 @@ class Reader:
         place, examples = (self.seed, epoch, np.array([slot])), np.array([example])
         if self.augment is not None and self.augment.crop:  # from the source at once: resampled once
             draws = self.augment.draw(*place, size, target, examples=examples)
-            image = convert(image, self.preprocess.channels, self.preprocess.depth)
-            return Example(apply_image(image, draws), draws.matrices[0], size, draws.erase[0])
+            return self._resampled(image, draws)
+        if self.augment is not None and self.augment.turns:  # the fit and the turn as one
+            draws = self.augment.draw(*place, target, target, examples=examples)
+            fitted = compose(self.preprocess.matrix(*size), draws.matrices)
+            border = "zero" if self.preprocess.policy == "letterbox" else draws.border
+            return self._resampled(image, replace(draws, matrices=fitted, border=border))
         pixels, fit = self.preprocess.geometry(image)
         if self.augment is None or self.augment == Augment():
             return Example(pixels, fit, size)
         draws = self.augment.draw(*place, target, target, examples=examples)  # whole pixels: none is resampled
         return Example(apply_image(pixels, draws), compose(fit, draws.matrices[0]), size, draws.erase[0])
+
+    def _resampled(self, image: np.ndarray, draws: Draws) -> Example:
+        """From the source at once: resampled once."""
+        size = (image.shape[0], image.shape[1])
+        image = convert(image, self.preprocess.channels, self.preprocess.depth)
+        control = None if draws.control is None else draws.control[0]
+        return Example(apply_image(image, draws), draws.matrices[0], size, draws.erase[0], control)
 
     def _missing(self, reason: str) -> Example:
         height, width = self.preprocess.size
@@ -95,4 +109,12 @@ def collate(examples: list[Example], index: np.ndarray) -> Examples:
         np.array([e.size for e in examples], dtype=np.int64).reshape(-1, 2),
         np.stack([e.erase for e in examples]),
         tuple((int(i), e.fault) for i, e in zip(index, examples, strict=True) if e.fault is not None),
+        _controls(examples),
     )
+
+
+def _controls(examples: list[Example]) -> np.ndarray | None:
+    """Of all examples, or None where none is bent; one that could not be read is not."""
+    found = [e.control for e in examples]
+    still = next((np.zeros_like(control) for control in found if control is not None), None)
+    return None if still is None else np.stack([still if control is None else control for control in found])

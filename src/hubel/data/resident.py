@@ -17,7 +17,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hubel.data.augment import Augment, Draws, apply_batch
+from hubel.data.apply import apply_batch, look_batch
+from hubel.data.augment import Augment, Draws
 from hubel.data.images import ArrayImages, Images
 from hubel.data.preprocess import Preprocess
 from hubel.data.read import Reader
@@ -85,7 +86,7 @@ class Resident:
             self._windows[augment] = Windows.of(self.pixels, augment)
         windows = self._windows.get(augment) if augment is not None else None
         if windows is not None and draws is not None:
-            return windows.batch(index, draws)
+            return look_batch(windows.batch(index, draws), draws.look)
         pixels = self.pixels.index_select(0, torch.from_numpy(index).to(self.pixels.device))
         return apply_batch(pixels, draws) if draws is not None else pixels
 

@@ -33,7 +33,7 @@ class Windows:
     def of(cls, pixels: Tensor, augment: Augment) -> Windows | None:
         """For images (N, h, w, C); None where the changes are no moves by whole pixels, or memory is short."""
         s, both = augment.shift, augment.flip != "none"
-        if augment.crop or not (s or both):
+        if not augment.shifts_only or not (s or both):
             return None
         height, width = pixels.shape[1:3]
         growth = (1 + 2 * s / height) * (1 + 2 * s / width) * (2 if both else 1)

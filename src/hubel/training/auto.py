@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from hubel.data.augment import policy
+from hubel.data.policies import policy
 from hubel.errors import UserError
 from hubel.recipe import Setting
 from hubel.training import machine
