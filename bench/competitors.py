@@ -42,6 +42,7 @@ def hubel(work: Work, turns: Turns) -> None:
             model=work.network if work.network in MODELS else NETWORKS[work.network],
             epochs=work.epochs,
             batch_size=work.batch,
+            size=work.shape[1],  # by itself it takes photographs of 128 pixels at 64 on a CPU
             device=work.device,
             optimizer={"name": "momentum", "lr": RATE, "momentum": MOMENTUM},
             schedule="constant",

@@ -24,7 +24,8 @@ from common import Spread, describe, machine, ratio, save, spread, table
 from turns import Competitor, Turns
 
 NAMES = ("hubel", "limit", "default", "lightning", "fastai", "keras")
-IMAGES = {"lenet5": 20_000, "small_cnn": 20_000, "resnet18": 512}
+IMAGES = {"lenet5": 20_000, "small_cnn": 12_800, "resnet18": 1_024}
+ROUNDS = {"lenet5": 5, "small_cnn": 5, "resnet18": 3}  # with all six competitors below 20 minutes on two cores
 BATCH = {"lenet5": 128, "small_cnn": 128, "resnet18": 32}
 GOALS = {"limit": 0.97}  # hubel / other
 PEER_GOAL = 2.5  # of each other one's default, on a CPU with native bf16
@@ -34,7 +35,7 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--networks", default=",".join(IMAGES), help="which networks, with commas between them")
     parser.add_argument("--competitors", default=",".join(NAMES), help="who takes part")
-    parser.add_argument("--rounds", type=int, default=5, help="measured rounds, after one that warms up")
+    parser.add_argument("--rounds", type=int, help="measured rounds, after one that warms up (5; 3 of ResNet-18)")
     parser.add_argument("--images", type=int, help="images in an epoch, instead of each network's own number")
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.add_argument("--accuracy", type=int, metavar="EPOCHS", help="compare test accuracies after so many epochs")
@@ -48,20 +49,20 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
 
 def measure(network: str, names: Sequence[str], options: argparse.Namespace) -> dict[str, Any]:
     """{"images_per_second": {name: [one per round]}, "missing": {name: reason}}"""
-    count = options.images or IMAGES[network]
-    command = [__file__, "--networks", network, "--images", str(count), "--rounds", str(options.rounds)]
+    count, rounds = options.images or IMAGES[network], options.rounds or ROUNDS[network]
+    command = [__file__, "--networks", network, "--images", str(count), "--rounds", str(rounds)]
     rates: dict[str, list[float]] = {}
     missing: dict[str, str] = {}
     players = [Competitor(name, [*command, "--device", options.device, "--as", name]) for name in names]
     try:
-        for turn in range(options.rounds + 1):
+        for turn in range(rounds + 1):
             for player in players:
                 rate = player.turn()
                 if rate is None:
                     missing[player.name] = player.error or "unknown"
                 elif turn > 0:
                     rates.setdefault(player.name, []).append(rate)
-            print(f"{network}: round {turn} of {options.rounds}", file=sys.stderr, flush=True)
+            print(f"{network}: round {turn} of {rounds}", file=sys.stderr, flush=True)
     finally:
         for player in players:
             player.stop()
