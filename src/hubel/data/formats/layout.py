@@ -103,6 +103,13 @@ class Gathered:
         if part:
             self.parts.setdefault(part, []).append(position)
 
+    def may_open(self, name: str) -> bool:
+        """Whether the file is there, and inside; one that is there but leads outside becomes a finding."""
+        fault = self.fence.fault(name)
+        if fault == "outside":
+            self.refuse(name, fault)
+        return not fault
+
     def refuse(self, name: str, fault: str, said_by: str = "", line: int = 0) -> None:
         self.findings.append(refusal(name, fault, said_by, line))
 

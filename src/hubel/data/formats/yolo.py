@@ -18,19 +18,17 @@ from hubel.data.decode import MAX_PIXELS
 from hubel.data.findings import Finding
 from hubel.data.formats.fence import Fence, printable
 from hubel.data.formats.layout import PART_NAMES, Gathered, holds, pairs
+from hubel.data.formats.parts import PARTS, gather_parts
 from hubel.data.formats.yolo_labels import name_orphans, read_objects
 from hubel.data.formats.yolo_rows import Rows
 from hubel.data.formats.yolo_settings import CLASS_FILES, class_names
 from hubel.data.formats.yolo_write import write
-from hubel.data.yaml_file import YamlFile, read_text, read_yaml
+from hubel.data.yaml_file import YamlFile, read_yaml
 from hubel.errors import UserError
 
 __all__ = ["read", "recognise", "write"]
 
-PARTS = {"train": "train", "train-dev": "train-dev", "val": "dev", "valid": "dev", "validation": "dev", "dev": "dev",
-         "test": "test", "unsplit": ""}  # fmt: skip
 NAMED = ("data.yaml", "data.yml", "dataset.yaml")  # settings without parts: folders say these
-MAX_LIST = 2**28  # bytes of a list of images
 
 
 def recognise(path: Path) -> str | None:
@@ -59,7 +57,7 @@ def read(
     found = Gathered(Fence(root or home))
     settings = _settings(path)
     if settings is not None and any(key in settings for key in PARTS):
-        _gather_parts(found, settings)
+        gather_parts(found, settings)
     else:
         _gather_folders(found, home)
     if not found.names:
@@ -150,67 +148,3 @@ def _gather_folders(found: Gathered, home: Path) -> None:
     if not folders:
         names = found.add_folder(base, deep=False)
         found.notes.append(f"YOLO: {len(names):,} images with text files beside them")
-
-
-def _gather_parts(found: Gathered, settings: YamlFile) -> None:
-    base, place = _base(found, settings)
-    for key, part in PARTS.items():
-        for entry in settings.words(key):
-            name, how = found.fence.find(entry, base, place)
-            if name is None:
-                found.refuse(entry, how, settings.path.name, settings.lines[key])
-                continue
-            before = len(found.parts.get(part, ())) if part else len(found.names)
-            _gather_entry(found, name, part, base)
-            count = (len(found.parts.get(part, ())) if part else len(found.names)) - before
-            what = f"the {part} part" if part else "in no part"
-            moved = f" ('{entry}' was written elsewhere)" if how == "moved" else ""
-            found.notes.append(f"{key}: {count:,} images of {printable(name)}, {what}{moved}")
-
-
-def _base(found: Gathered, settings: YamlFile) -> tuple[str, str]:
-    """The folder that `path` names, and that of data.yaml, relative to the root."""
-    place = os.path.relpath(os.path.realpath(settings.path.parent), found.fence.root)
-    place = "" if place == "." else place
-    if "path" not in settings:
-        return place, place
-    said = settings.words("path")[0].replace("\\", "/")
-    base = found.fence.relative(said, place)
-    if base is not None and found.fence.inside(base) and Path(found.fence.root, base).is_dir():
-        return base, place
-    there = Path(settings.path.parent, said)
-    if (
-        base is None
-        and _is_dir(there)
-        and not found.fence.inside(os.path.relpath(os.path.realpath(there), found.fence.root))
-    ):
-        raise UserError(
-            f"{settings.where('path')} leads to {there}, outside {found.fence.root}, where nothing is opened unasked. "
-            "Move data.yaml into that folder, or give a folder that holds both as `root`."
-        )
-    found.notes.append(f"path: {printable(said)} is not here; the folder of {settings.path.name} is taken")
-    return place, place
-
-
-def _is_dir(path: Path) -> bool:
-    try:
-        return path.is_dir()
-    except (OSError, ValueError):
-        return False
-
-
-def _gather_entry(found: Gathered, name: str, part: str, base: str) -> None:
-    path = Path(found.fence.root, name)
-    if path.is_dir():
-        found.add_folder(name, part)
-    elif name.lower().endswith(".txt"):
-        folder = os.path.dirname(name)  # noqa: PTH120
-        for number, line in enumerate(read_text(path, MAX_LIST).splitlines(), start=1):
-            if line.strip():
-                image, how = found.fence.find(line.strip(), folder, base)
-                if image is None:
-                    found.refuse(line.strip(), how, name, number)
-                else:
-                    found.add(image, part, name, number)
-    else:
-        found.add(name, part)

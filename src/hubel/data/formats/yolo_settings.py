@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ def class_names(found: Gathered, settings: YamlFile | None, home: Path) -> list[
     count = settings.integer("nc") if settings else None
     if said is None:
         for name in CLASS_FILES:
-            if (home / name).is_file():
+            if found.may_open(os.path.relpath(os.path.realpath(home), found.fence.root) + "/" + name):
                 lines = [line.strip() for line in read_text(home / name, 2**22).splitlines()]
                 found.notes.append(f"classes are those of {name}")
                 return [line for line in lines if line]
