@@ -15,6 +15,7 @@ from hubel.tasks.binary import Binary
 from hubel.tasks.classification import Classification, balanced
 from hubel.tasks.hierarchical import Hierarchical, TwoLevel
 from hubel.tasks.labels import Labels
+from hubel.tasks.perceptron import Perceptron
 from hubel.tasks.regression import NumberPredictions, Regression
 from hubel.types import Batch
 
@@ -237,3 +238,21 @@ def test_hierarchical_learns_what_flat_softmax_learns():
         metric = task.metric()
         metric.update(task.predict(network, batch), batch.targets)
         assert metric.compute()["accuracy"] == 1
+
+
+@pytest.mark.parametrize("classes", [3, 25])
+def test_the_metric_of_a_training_gives_all_but_the_loss(classes):
+    """The perceptron has no probabilities to rank by, and top-5 counts from 20 classes on."""
+    names = tuple(f"class {k}" for k in range(classes))
+    random = torch.Generator().manual_seed(0)
+    outputs, targets = torch.randn(40, classes, generator=random), torch.arange(40) % classes
+    weights = torch.rand(40, generator=random)
+    for task in (Classification(names), Perceptron(names)):
+        predictions = task.predict(None, None, outputs)
+        whole, light = task.metric(), task.train_metric()
+        for metric in (whole, light):
+            metric.update(predictions, targets, weights)
+        expected = whole.compute()
+        assert expected.pop("loss") > 0
+        assert light.compute() == expected
+        assert ("top5" in expected) == (classes >= 20)
