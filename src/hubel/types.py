@@ -29,6 +29,17 @@ def map_tensors(value: Any, function) -> Any:
 
 
 @dataclass(frozen=True)
+class Mix:
+    """The other image in each example of a mixed batch: the loss is share · L(own) + (1 − share) · L(other)."""
+
+    targets: Any  # of the other images, row by row, in the form of Batch.targets
+    share: Tensor  # (B,) float32 in [0, 1]: of the own target; 1 where nothing was mixed in
+
+    def part(self, start: int, stop: int) -> Self:
+        return replace(self, targets=_part(self.targets, start, stop), share=self.share[start:stop])
+
+
+@dataclass(frozen=True)
 class Batch:
     """What the network and the task see of B examples."""
 
@@ -38,6 +49,7 @@ class Batch:
     weights: Tensor  # (B,) float32: how much each example counts; 0 for a file that could not be read
     sizes: Tensor  # (B, 2) int64: height and width of the source image
     matrices: Tensor  # (B, 3, 3) float32: source pixels -> pixels of `images`
+    mix: Mix | None = None  # where images were mixed with others: mixup, CutMix
 
     def __len__(self) -> int:
         return len(self.index)

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hubel.data.augment import Draws
+from hubel.data.augment import Augment, Draws
 from hubel.data.photometric import Look, apply_look
 from hubel.ops import colour, elastic, neighbourhood
 from hubel.ops.geometry import warp_batch, whole_pixels
@@ -54,7 +54,7 @@ def move_batch_as(images: Tensor, draws: Draws) -> Tensor:
 def look_batch(images: Tensor, look: Look) -> Tensor:
     """Colours and texture of uint8, or of int32 images of 16 bits; on the CPU image by image, as `apply_look`.
 
-    On other devices at once; what has no batched form (`one_by_one`) is a ValueError.
+    On other devices at once; what has no batched form (see `not_at_once`) is a ValueError.
     """
     if look.plain:
         return images
@@ -97,17 +97,15 @@ def _each(images: Tensor, function, shape: tuple[int, ...]) -> Tensor:
     return torch.from_numpy(out)
 
 
-def on_device(draws_of: Look | None, device: torch.device, depth: int) -> str:
-    """Why `look_batch` cannot do these changes there; "" where it can."""
-    if draws_of is None or draws_of.plain or device.type == "cpu":
+def not_at_once(augment: Augment, device: torch.device, depth: int) -> str:
+    """Why these changes can't be done to a batch on that device, but only image by image; "" where they can."""
+    if device.type == "cpu":
         return ""
-    if draws_of.sharpen is not None or draws_of.quality is not None:
+    if augment.chosen is not None or augment.texture.jpeg:
         return "sharpening and JPEG are done image by image, by the processor"
-    return (
-        "solarise and posterise of 16 bits are done by the processor"
-        if depth == 16 and draws_of.tables is not None
-        else ""
-    )
+    if depth == 16 and (augment.texture.solarise or augment.texture.posterise):
+        return "solarising and posterising 16 bits is done image by image, by the processor"
+    return ""
 
 
 # After normalisation -------------------------------------------------------------------------------------------

@@ -9,21 +9,24 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any, Self
 
 import numpy as np
 import torch
 
-from hubel.data.apply import erase
+from hubel.data.apply import erase, not_at_once
 from hubel.data.augment import Augment
 from hubel.data.dataset import Dataset
 from hubel.data.decoded import Decoded
 from hubel.data.memory import free_memory
+from hubel.data.mixing import mix
 from hubel.data.preprocess import Preprocess
 from hubel.data.read import Reader
 from hubel.data.resident import Fetched, Resident
 from hubel.errors import UserError
-from hubel.types import Batch, map_tensors
+from hubel.ops.follow import Move
+from hubel.types import Batch, Mix, map_tensors
 
 LARGEST = 64  # pixels: images up to this side may be resident
 SHARE = 1 / 4  # of the free memory that they may take
@@ -40,6 +43,8 @@ def choose_path(
         return "decoded", "the images have different sizes"
     if augment is not None and augment.crop and (sizes != preprocess.size).any():
         return "decoded", "random crops are cut from images of full size"
+    if augment is not None and (reason := not_at_once(augment, torch.device(device), preprocess.depth)):
+        return "decoded", reason
     side = max(*preprocess.size, *sizes.ravel().tolist())
     if side > LARGEST:
         return "decoded", f"images of {side} pixels; up to {LARGEST} would be kept on the device"
@@ -143,6 +148,7 @@ class Loader:
         """
         if batch_size < 1:
             raise UserError(f"batch_size is at least 1; got {batch_size}")
+        self._check_pairs(len(order), batch_size)
         order = np.asarray(order, dtype=np.int64)
         began = time.perf_counter()
         parts = parts_of(len(order), batch_size, start, shard, drop_last)
@@ -150,10 +156,20 @@ class Loader:
         parts = [part if len(part) else np.array([(start + k) * batch_size]) for k, part in enumerate(parts)]
         fetched = self._fetch(order, epoch, parts)
         for slots, filler in zip(parts, empty, strict=True):
-            batch = self._batch(next(fetched), order[slots], filler)
+            found = next(fetched)
+            batch = self._batch(found, order[slots], filler)
+            if self.augment is not None and not self.augment.mixing.plain and not filler:
+                batch = self._mix(batch, epoch, slots)
+            erase(batch.images, found.erase)
             self.wait_seconds += time.perf_counter() - began
             yield batch
             began = time.perf_counter()
+
+    def _check_pairs(self, count: int, batch_size: int) -> None:
+        if self.augment is not None and not self.augment.mixing.plain and batch_size % 2 and batch_size < count:
+            raise UserError(
+                f"Images are mixed in pairs of neighbours in a batch, so batch_size must be even; got {batch_size}."
+            )
 
     def _fetch(self, order: np.ndarray, epoch: int, parts: list[np.ndarray]) -> Iterator[Fetched]:
         if self.path == "decoded":
@@ -172,13 +188,34 @@ class Loader:
             weights, rows = np.zeros_like(weights), torch.full_like(rows, -1)
         images = self.preprocess.normalise(fetched.pixels).contiguous(memory_format=torch.channels_last)
         return Batch(
-            images=erase(images, fetched.erase),
-            targets=self._move(self.targets(index)),
+            images=images,
+            targets=self._move(self._follow(self.targets(index), fetched)),
             index=rows.to(self.device),
             weights=torch.from_numpy(weights).to(self.device),
             sizes=fetched.sizes,
             matrices=fetched.matrices,
         )
+
+    def _follow(self, targets: Any, fetched: Fetched) -> Any:
+        """Targets that lie in the image (boxes, masks …) bring `follow(moves)`: they go where their pixels went."""
+        if not hasattr(targets, "follow"):
+            return targets
+        matrices, sizes = fetched.matrices.double().cpu().numpy(), fetched.sizes.tolist()
+        bent = fetched.control if fetched.control is not None else [None] * len(sizes)
+        size = self.preprocess.size
+        moves = [Move(m, (h, w), size, c) for m, (h, w), c in zip(matrices, sizes, bent, strict=True)]
+        return targets.follow(moves)
+
+    def _mix(self, batch: Batch, epoch: int, slots: np.ndarray) -> Batch:
+        """Images mixed with their partners'; one that could not be read is mixed into none, and stays as it is."""
+        assert self.augment is not None
+        pairs = self.augment.mixing.draw(self.seed, epoch, slots, self.preprocess.size)
+        lost = batch.weights.cpu().numpy() <= 0
+        pairs = pairs.without(lost | lost[pairs.partner])
+        rows = torch.from_numpy(pairs.partner).to(self.device)
+        share = torch.from_numpy(pairs.share).to(batch.weights)
+        other = Mix(map_tensors(batch.targets, lambda tensor: tensor[rows]), share)
+        return replace(batch, images=mix(batch.images, pairs), mix=other)
 
     def _move(self, targets: Any) -> Any:
         return map_tensors(targets, lambda tensor: tensor.to(self.device, non_blocking=True))

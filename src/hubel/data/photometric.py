@@ -186,8 +186,3 @@ def _pointwise(image: np.ndarray, look: Look, row: int) -> np.ndarray:
     if look.bits is not None and look.bits[row] < 8:
         image = colour.posterise(image, int(look.bits[row]))
     return image
-
-
-def one_by_one(look: Look) -> str:
-    """What of it has no batched form; "" where all has."""
-    return " and ".join(name for name, of in (("sharpening", look.sharpen), ("JPEG", look.quality)) if of is not None)

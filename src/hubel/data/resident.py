@@ -38,6 +38,7 @@ class Fetched:
     sizes: Tensor  # (B, 2) int64
     erase: np.ndarray  # (B, 4) int32, on the host
     faults: tuple[tuple[int, str], ...] = ()
+    control: np.ndarray | None = None  # (B, 2, POINTS, POINTS) of an elastic distortion, on the host
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,7 +80,8 @@ class Resident:
             pixels = self._pixels(index[first:last], draws.rows(slice(first, last)) if draws else None, augment)
             for low, high in itertools.pairwise(group):
                 part, own = slice(low, high), pixels[low - first : high - first]
-                yield Fetched(own, matrices[part], sizes[part], erase[part], self._faults(index[part]))
+                bent = None if draws is None or draws.control is None else draws.control[part]
+                yield Fetched(own, matrices[part], sizes[part], erase[part], self._faults(index[part]), bent)
 
     def _pixels(self, index: np.ndarray, draws: Draws | None, augment: Augment | None) -> Tensor:
         if augment is not None and augment not in self._windows:

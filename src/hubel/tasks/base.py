@@ -8,7 +8,7 @@ A task owns no trainable weights and no loop. The trainer calls `loss` on batche
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, is_dataclass
+from dataclasses import asdict, dataclass, fields, is_dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import numpy as np
@@ -72,6 +72,7 @@ class Task:
     name: str = "task"  # the name in names.py, saved with the run
     target: str = "label"  # the column of the dataset's annotations that the task needs
     primary: Objective = Objective("loss", higher_is_better=False)
+    mixes: bool = False  # whether its loss knows mixed images: `mixed` below
 
     def __post_init__(self) -> None:
         for f in fields(self):  # type: ignore[arg-type]
@@ -170,6 +171,15 @@ class Task:
     def settings(self) -> dict[str, Any]:
         """What rebuilds this task, JSON-ready: {"name": …, **constructor arguments}."""
         return {"name": self.name, **(asdict(self) if is_dataclass(self) and not isinstance(self, type) else {})}
+
+
+def mixed(batch: Batch, term: Callable[[Any, Tensor], Term]) -> Term:
+    """term(targets, weights) of a batch; where images are mixed, over both targets, each weighed by its share."""
+    if batch.mix is None:
+        return term(batch.targets, batch.weights)
+    share = batch.mix.share
+    own, other = term(batch.targets, batch.weights * share), term(batch.mix.targets, batch.weights * (1 - share))
+    return replace(own, sum=own.sum + other.sum, count=own.count + other.count)
 
 
 def _tuples(value: Any) -> Any:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from hubel.errors import UserError
 from hubel.metrics.confusion import Classes
 from hubel.ops import losses
-from hubel.tasks.base import check_balance, check_numbers, check_range, write_prior
+from hubel.tasks.base import check_balance, check_numbers, check_range, mixed, write_prior
 from hubel.tasks.classification import OneOfK, balanced
 from hubel.tasks.labels import log_odds, log_odds_of
 from hubel.types import Batch, Predictions, Term
@@ -43,6 +43,7 @@ class Binary(OneOfK):
     balance: bool = False  # class weights n / (2·n_k) from the training part
 
     name = "binary"
+    mixes = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -84,7 +85,7 @@ class Binary(OneOfK):
 
     def loss(self, network: nn.Module, batch: Batch) -> dict[str, Term]:
         odds = self._slope * losses.precise(network(batch.images)).reshape(-1)
-        return {self._term_name: self._term(odds, batch.targets, batch.weights)}
+        return {self._term_name: mixed(batch, lambda targets, weights: self._term(odds, targets, weights))}
 
     @property
     def _term_name(self) -> str:

@@ -17,7 +17,7 @@ from hubel.metrics.calibration import reliability
 from hubel.metrics.confusion import Classes, confusion_matrix
 from hubel.metrics.report import class_rows
 from hubel.ops import losses
-from hubel.tasks.base import Metric, Objective, Task, check_balance, check_numbers, check_range, needs_column
+from hubel.tasks.base import Metric, Objective, Task, check_balance, check_numbers, check_range, mixed, needs_column
 from hubel.types import Batch, Predictions, Term
 
 if TYPE_CHECKING:
@@ -131,6 +131,7 @@ class Classification(OneOfK):
     balance: bool = False  # class weights n / (K·n_k) from the training part
 
     name = "classification"
+    mixes = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -144,7 +145,8 @@ class Classification(OneOfK):
         return replace(self, class_weights=balanced(self.counts(dataset, index)), balance=False)
 
     def loss(self, network: nn.Module, batch: Batch) -> dict[str, Term]:
-        return {"cross_entropy": self._term(network(batch.images), batch.targets, batch.weights)}
+        logits = network(batch.images)
+        return {"cross_entropy": mixed(batch, lambda targets, weights: self._term(logits, targets, weights))}
 
     def _term(self, logits: Tensor, targets: Tensor, weights: Tensor) -> Term:
         targets = torch.where(weights > 0, targets, 0)  # an example of weight 0 may have no class

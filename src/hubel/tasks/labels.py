@@ -23,6 +23,7 @@ from hubel.tasks.base import (
     check_balance,
     check_numbers,
     check_range,
+    mixed,
     needs_column,
     write_prior,
 )
@@ -53,6 +54,7 @@ class Labels(Task):
     balance: bool = False  # positive weights (absent / present) from the training part
 
     name = "labels"
+    mixes = True
     primary = Objective("average_precision")
 
     def __post_init__(self) -> None:
@@ -95,7 +97,8 @@ class Labels(Task):
         write_prior(network, log_odds_of(weighted, absent))
 
     def loss(self, network: nn.Module, batch: Batch) -> dict[str, Term]:
-        return {"cross_entropy": self._term(network(batch.images), batch.targets, batch.weights)}
+        logits = network(batch.images)
+        return {"cross_entropy": mixed(batch, lambda targets, weights: self._term(logits, targets, weights))}
 
     def _term(self, logits: Tensor, targets: Tensor, weights: Tensor) -> Term:
         known = ~targets.isnan() & (weights > 0)[:, None]

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from hubel.errors import UserError
 from hubel.metrics.numbers import Numbers
 from hubel.ops import losses
-from hubel.tasks.base import Objective, Task, check_range, needs_column
+from hubel.tasks.base import Objective, Task, check_range, mixed, needs_column
 from hubel.tasks.classification import log
 from hubel.types import Batch, Predictions, Term
 
@@ -47,6 +47,7 @@ class Regression(Task):
     statistics: tuple[tuple[float, ...], ...] = ()  # fitted: mean, deviation, lowest, highest, each D numbers
 
     name = "regression"
+    mixes = True
     primary = Objective("mae", higher_is_better=False)
 
     def __post_init__(self) -> None:
@@ -99,7 +100,8 @@ class Regression(Task):
         return torch.tensor(self.statistics, dtype=losses.precise(like).dtype, device=like.device)
 
     def loss(self, network: nn.Module, batch: Batch) -> dict[str, Term]:
-        return {self._term_name: self._term(network(batch.images), batch.targets, batch.weights)}
+        outputs = network(batch.images)
+        return {self._term_name: mixed(batch, lambda targets, weights: self._term(outputs, targets, weights))}
 
     @property
     def _term_name(self) -> str:
