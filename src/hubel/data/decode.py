@@ -54,7 +54,7 @@ def decode(source: str | bytes | os.PathLike, channels: int | None = None, max_p
     that is damaged, no image, unreadable or larger than `max_pixels` (checked before memory is taken).
     """
     data = source if isinstance(source, bytes) else _read(source)
-    with _open(io.BytesIO(data), max_pixels) as image:
+    with opened(io.BytesIO(data), max_pixels) as image:
         head = _header(image)
         fault = fault_of(image.format, data)
         if fault:
@@ -74,9 +74,9 @@ def pixels_of(image: Image.Image) -> np.ndarray:
 def header(source: str | bytes | os.PathLike, max_pixels: int = MAX_PIXELS) -> Header:
     """Size, channels and depth, from the first bytes of the file. Raises BadImage as `decode` does."""
     if isinstance(source, bytes):
-        with _open(io.BytesIO(source), max_pixels) as image:
+        with opened(io.BytesIO(source), max_pixels) as image:
             return _header(image)
-    with _reading(), Path(source).open("rb") as file, _open(file, max_pixels) as image:
+    with _reading(), Path(source).open("rb") as file, opened(file, max_pixels) as image:
         return _header(image)
 
 
@@ -135,7 +135,8 @@ def _damage() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _open(file: IO[bytes], max_pixels: int) -> Iterator[Image.Image]:
+def opened(file: IO[bytes], max_pixels: int = MAX_PIXELS) -> Iterator[Image.Image]:
+    """The file as Pillow opens it, not yet decoded. Raises BadImage: no image, damaged header, too many pixels."""
     if not file.read(1):
         raise BadImage("the file is empty")
     file.seek(0)

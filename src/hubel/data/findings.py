@@ -17,8 +17,9 @@ class Finding:
     line: int = 0
     image: int = -1  # position in the dataset, where the finding is about one image
     severity: str = "warning"  # "error": the image or object takes no part; "warning": it does; "note"
+    other: int = -1  # position of a second image, which the first is compared with
 
     def settings(self) -> dict[str, Any]:
         """JSON-ready; without a line where there is none."""
-        told = {key: value for key, value in asdict(self).items() if key not in ("line", "image")}
+        told = {key: value for key, value in asdict(self).items() if key not in ("line", "image", "other")}
         return told | ({"line": self.line} if self.line else {})

@@ -101,15 +101,17 @@ def _copy(dataset: Dataset, part: dict[int, str], first: int, other: int, how: s
     labels = _label(dataset, first), _label(dataset, other)
     if labels[0] != labels[1]:
         reason = f"{how} {a}, but one is '{labels[0]}' and the other '{labels[1]}'"
-        return Finding("conflicting labels", b, reason, "Correct the label of one of the two.", image=other)
+        return Finding(
+            "conflicting labels", b, reason, "Correct the label of one of the two.", image=other, other=first
+        )
     if here != there and here and there:
         return Finding(
             "near leak" if near else "leak", b, f"in {there}, {how} {a} in {here}",
             f"Keep both in one part, or remove one: the score on {there if here == 'train' else here} is too good.",
-            image=other, severity="warning" if near else "error",
+            image=other, severity="warning" if near else "error", other=first,
         )  # fmt: skip
     kind = "near duplicate" if near else "duplicate"
-    return Finding(kind, b, f"{how} {a}", "Keep one of the two, unless this is meant.", image=other)
+    return Finding(kind, b, f"{how} {a}", "Keep one of the two, unless this is meant.", image=other, other=first)
 
 
 def _label(dataset: Dataset, i: int) -> str | None:
