@@ -12,8 +12,8 @@ import torch
 from torch import nn
 
 from hubel import names, recipe
-from hubel.data import augment as augmentation
-from hubel.data import formats, split, statistics
+from hubel.data import formats, policies, split, statistics
+from hubel.data.augment import Augment
 from hubel.data.check import check_files
 from hubel.data.dataset import Dataset
 from hubel.data.preprocess import Preprocess
@@ -124,15 +124,14 @@ def _open_group(settings: Mapping[str, Setting], group: str) -> dict[str, Any]:
     return {k.partition(".")[2]: s.value for k, s in settings.items() if k.startswith(f"{group}.")}
 
 
-def make_augment(chosen: Recipe, preprocess: Preprocess) -> Any:
-    options = chosen.augment
-    return augmentation.Augment(
-        shift=options.shift or 0,
-        flip=options.flip or "none",
-        cutout=options.cutout or 0,
-        crop=(options.crop, 1.0) if options.crop else None,
-        border=options.border or "mirror",
-    )
+def make_augment(chosen: Recipe, preprocess: Preprocess, dataset: Dataset, task: Task) -> Augment:
+    augment = policies.from_options(vars(chosen.augment), dataset.traits, preprocess.channels)
+    if not augment.mixing.plain and not task.mixes:
+        raise UserError(
+            f"The task '{task.name}' can't learn from mixed images (mixup, CutMix): its loss knows one target per "
+            "image. Leave augment.mixup and augment.cutmix out."
+        )
+    return augment
 
 
 def make_preprocess(dataset: Dataset, chosen: Recipe, model: Any = None) -> Preprocess:

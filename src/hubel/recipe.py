@@ -24,6 +24,7 @@ def option(default: Any, text: str, choices: tuple[str, ...] = ()) -> Any:
 
 OPTIMIZERS = ("sgd", "momentum", "nesterov", "rmsprop", "adam", "adamw", "muon")
 SCHEDULES = ("constant", "inverse", "step", "exponential", "cosine", "onecycle", "linear")
+POLICIES = ("none", "light", "standard", "strong", "randaugment", "trivialaugment")
 INITIALISERS = ("zero", "normal", "xavier", "he", "lecun", "dirac")
 
 
@@ -87,12 +88,35 @@ class SplitOptions:
 class AugmentOptions:
     """Random changes of the training images that keep their meaning."""
 
-    policy: str | None = option(None, "a named set of the options below", ("none", "light", "standard"))
+    policy: str | None = option(None, "a named set of the options below", POLICIES)
     shift: int | None = option(None, "pixels of random shift, each direction")
     border: str | None = option(None, "what a shift brings in", ("zero", "mirror", "edge"))
     flip: str | None = option(None, "horizontal flips", ("none", "random", "alternating"))
     crop: float | None = option(None, "smallest share of the area that a random crop keeps; 0 crops nothing")
     cutout: int | None = option(None, "side of the square that is blanked, in pixels; 0 for none")
+    vertical: bool | None = option(None, "half of the images upside down: for what has no upright")
+    rotate: float | None = option(None, "degrees to either side")
+    scale: float | None = option(None, "sizes: 0.25 draws factors from 1 / 1.25 to 1.25")
+    shear: float | None = option(None, "degrees to either side, along both axes")
+    perspective: float | None = option(None, "how much nearer or farther the sides come, up to 0.45")
+    elastic: float | None = option(None, "largest smooth displacement, as a share of the side, up to 0.05")
+    brightness: float | None = option(None, "gains of 1 ± this, up to 1")
+    contrast: float | None = option(None, "gains about mid-grey of 1 ± this, up to 1")
+    saturation: float | None = option(None, "gains about the pixel's own grey of 1 ± this, up to 1")
+    hue: float | None = option(None, "turns of the hue to either side, 0.5 for the whole circle")
+    cast: float | None = option(None, "gains of each channel of 1 ± this: another white balance")
+    lighting: float | None = option(None, "shifts along the main axes of photographs' colours, in deviations")
+    grey: float | None = option(None, "share of the images that lose their colour")
+    solarise: float | None = option(None, "share of the images whose bright values are inverted")
+    posterise: float | None = option(None, "share of the images with 4 to 7 bits a value")
+    blur: float | None = option(None, "largest deviation of a blur, in pixels; half of the images get one")
+    noise: float | None = option(None, "largest deviation of noise, as a share of white; half of the images get it")
+    jpeg: int | None = option(None, "lowest JPEG quality; half of the images get one; 0 for none")
+    operations: int | None = option(None, "operations chosen at random for each image, as RandAugment does")
+    magnitude: float | None = option(None, "their strength, in (0, 1]; 0 draws it, as TrivialAugment does")
+    mixup: float | None = option(None, "images blended in pairs, shares from Beta(a, a) with this a")
+    cutmix: float | None = option(None, "rectangles exchanged in pairs, areas from Beta(a, a) with this a")
+    mixed: float | None = option(None, "share of the images that mixup and CutMix change")
 
 
 @dataclass(frozen=True)

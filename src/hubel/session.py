@@ -58,7 +58,7 @@ class Session:
             self.dataset,
             self._targets,
             self.preprocess,
-            augment=make_augment(self.recipe, self.preprocess),
+            augment=make_augment(self.recipe, self.preprocess, self.dataset, self.task),
             seed=self.recipe.seed,
             device=self.device,
             workers=self.recipe.workers or 0,

@@ -40,6 +40,7 @@ def facts_of(dataset: Dataset) -> auto.Facts:
         wanted=None,
         mirror=bool(mirror),
         mirror_reason=reason,
+        traits=dataset.traits,
     )
 
 

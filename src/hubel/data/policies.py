@@ -8,16 +8,18 @@ is the label).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 from hubel.data.augment import Augment
 from hubel.data.chosen import Chosen
 from hubel.data.geometric import Geometric
+from hubel.data.mixing import Mixing
 from hubel.data.photometric import Colour, Texture
 from hubel.errors import UserError, did_you_mean
+from hubel.recipe import POLICIES
 
-POLICIES = ("none", "light", "standard", "strong", "randaugment", "trivialaugment")
+PARTS = {"geometric": Geometric, "colour": Colour, "texture": Texture, "mixing": Mixing}
 SMALL = 64  # pixels: up to this side images are shifted, larger ones cropped
 
 
@@ -90,3 +92,37 @@ def _choosing(name: str, augment: Augment, traits: Mapping[str, Any], channels: 
 def _chosen_words(name: str) -> str:
     words = "two operations of strength 0.3" if name == "randaugment" else "one operation of any strength"
     return f"{words} in {'RandAugment' if name == 'randaugment' else 'TrivialAugment'}'s style, without equalise"
+
+
+# As single options -----------------------------------------------------------------------------------------------
+
+
+def options_of(augment: Augment) -> dict[str, Any]:
+    """Every option by the name that a recipe gives it; None where the augmentation does without."""
+    found = {name: getattr(augment, name) for name in ("shift", "flip", "cutout", "border")}
+    found["crop"] = augment.crop[0] if augment.crop else 0.0
+    found["vertical"] = augment.vertical or None
+    for part, kind in PARTS.items():
+        plain = asdict(kind())
+        found |= {n: v if v != plain[n] else None for n, v in asdict(getattr(augment, part)).items()}
+    if augment.chosen is not None:
+        found |= {"operations": augment.chosen.count, "magnitude": augment.chosen.magnitude or 0.0}
+    return found
+
+
+def from_options(options: Mapping[str, Any], traits: Mapping[str, Any], channels: int) -> Augment:
+    """The augmentation that a recipe's options say; those that are None change nothing. Raises UserError."""
+    given = {name: value for name, value in options.items() if value is not None}
+    parts = {part: kind(**{n: given[n] for n in asdict(kind()) if n in given}) for part, kind in PARTS.items()}
+    leave = () if channels == 3 and traits.get("colour", True) else ("saturation",)
+    count, magnitude = given.get("operations", 0), given.get("magnitude", 0.3)
+    return Augment(
+        shift=given.get("shift", 0),
+        flip=given.get("flip", "none"),
+        cutout=given.get("cutout", 0),
+        crop=(given["crop"], 1.0) if given.get("crop") else None,
+        border=given.get("border", "mirror"),
+        vertical=given.get("vertical", False),
+        chosen=Chosen(count, magnitude or None, leave) if count else None,
+        **parts,
+    )

@@ -6,14 +6,14 @@ Each choice is a rule that can be read here, never a measurement of time, and is
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import torch
 
-from hubel.data.policies import policy
+from hubel.data.policies import options_of, policy
 from hubel.errors import UserError
-from hubel.recipe import Setting
+from hubel.recipe import AugmentOptions, Setting
 from hubel.training import machine
 
 IMAGES_TO_SEE = 600_000  # where no recipe was measured: epochs = this / n, between 5 and 100
@@ -36,6 +36,7 @@ class Facts:
     wanted: int | None  # the side that the chosen network asks for
     mirror: bool  # does a mirrored image keep its label?
     mirror_reason: str
+    traits: Mapping[str, Any] = field(default_factory=dict)  # what else the dataset says of its images
 
 
 Rule = Callable[[Facts, Callable[[str], Any]], tuple[Any, str]]
@@ -167,17 +168,16 @@ def _schedule(facts: Facts, get: Callable[[str], Any]) -> tuple[str, str]:
 
 
 def _augment(option: str) -> Rule:
-    """What the policy says of one option; see data/augment.py."""
+    """What the policy says of one option; see data/policies.py."""
 
     def rule(facts: Facts, get: Callable[[str], Any]) -> tuple[Any, str]:
         side = get("size") or facts.wanted
         size = (side, side) if side else (facts.height, facts.width)
-        chosen, reason = policy(get("augment.policy"), {"mirror": facts.mirror}, size, facts.channels)
-        found = getattr(chosen, option)
+        traits = {**facts.traits, "mirror": facts.mirror}
+        chosen, reason = policy(get("augment.policy"), traits, size, facts.channels)
+        found = options_of(chosen).get(option)
         if option == "flip":
             return found, facts.mirror_reason if get("augment.policy") != "none" else reason
-        if option == "crop":
-            return (found[0] if found else 0.0), reason
         return found, reason
 
     return rule
@@ -215,11 +215,7 @@ RULES: dict[str, Rule] = {
     "optimizer.lr": _lr,
     "schedule.name": _schedule,
     "augment.policy": _policy,
-    "augment.flip": _augment("flip"),
-    "augment.shift": _augment("shift"),
-    "augment.crop": _augment("crop"),
-    "augment.cutout": _augment("cutout"),
-    "augment.border": _augment("border"),
+    **{f"augment.{f.name}": _augment(f.name) for f in fields(AugmentOptions) if f.name != "policy"},
     "views": _views,
     "keep": _keep,
 }
