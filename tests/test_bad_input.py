@@ -1,26 +1,19 @@
-"""Whatever a user brings: a clear message or a correct result, and the user's files as they were.
-
-What single files can hold is in tests/data; here whole trainings, run folders and predictions meet it.
-"""
+"""Whatever a user brings to a training: a clear message or a correct result, and the user's files as they were."""
 
 import csv
 import json
 import os
-import pickle
 import shutil
-import signal
 
 import numpy as np
 import pytest
 from PIL import Image
-from small_runs import PLAIN, Quiet, document, save_folder, save_npz, squares, start_hubel, wait_for, words
+from small_runs import PLAIN, Quiet, document, save_folder, save_npz, squares
 from small_runs import hubel as command
 
 import hubel
 from hubel.errors import UserError
-from hubel.training import atomic, checkpoint
 from hubel.training.callbacks import Callback
-from hubel.training.run import list_runs
 
 SMALL = {**PLAIN, "epochs": 1}
 
@@ -49,7 +42,7 @@ def copied(finished, tmp_path):
     return hubel.Run.open(tmp_path / "runs" / "squares-mlp" / "1")
 
 
-# Folders of images -------------------------------------------------------------------------------------------
+# Folders of images ------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -165,7 +158,7 @@ def test_a_loop_of_links_ends(train, tmp_path, untouched):
     assert run.state == "finished"
 
 
-# Names, options, archives -------------------------------------------------------------------------------------
+# Names, options, archives -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -229,285 +222,3 @@ def test_a_name_that_is_both_built_in_and_a_folder(tmp_path, monkeypatch):
     run = hubel.train("./digits", progress=Quiet(), **SMALL)
     assert run.manifest["data"]["source"] == str(tmp_path / "digits")
     assert run.evaluate() == run.metrics  # the saved source means the folder
-
-
-# Run folders that are half written ------------------------------------------------------------------------------
-
-
-def verbs(run_path, data):
-    image = squares(1)[0][0]
-    return {
-        "evaluate": lambda: hubel.Run.open(run_path).evaluate(),
-        "predict": lambda: hubel.Run.open(run_path).predict([image]),
-        "resume": lambda: hubel.resume(run_path, progress=Quiet(), epochs=2),
-        "report": lambda: hubel.Run.open(run_path).report(),
-        "start from": lambda: hubel.train(data, from_run=run_path, out=run_path / "again", progress=Quiet(), epochs=1),
-    }
-
-
-@pytest.mark.parametrize("damage", ["missing", "truncated", "empty", "binary"])
-@pytest.mark.parametrize("name", ["config.json", "network.json", "splits.npz", "manifest.json", "checkpoints"])
-@pytest.mark.parametrize("verb", ["evaluate", "predict", "resume", "report", "start from"])
-def test_half_written_runs(copied, finished, verb, name, damage):
-    hurt(copied.path / name, damage)
-    data = finished.manifest["data"]["source"]
-    try:
-        verbs(copied.path, data)[verb]()
-    except UserError as fault:
-        assert str(copied.path) in str(fault) and len(str(fault)) > 30
-    rows = command_rows(copied.path.parents[1])
-    if name != "config.json" or damage != "missing":
-        assert len(rows) == 1  # listed, whatever state it is in
-
-
-def hurt(path, damage):
-    for file in [path] if path.is_file() else [p for p in path.rglob("*") if p.is_file()]:
-        if damage == "missing":
-            file.unlink()
-        else:
-            content = file.read_bytes()
-            file.write_bytes(
-                {"truncated": content[: len(content) // 2], "empty": b"", "binary": b"\x80\xff" * 50}[damage]
-            )
-
-
-def command_rows(root):
-    from hubel import cli_runs
-
-    assert len(list_runs(root)) == len(cli_runs.table(root))
-    return cli_runs.table(root)
-
-
-NEEDS = {  # what each command can't do without
-    "evaluate": {"config.json", "network.json", "splits.npz", "checkpoints"},
-    "predict": {"config.json", "network.json", "checkpoints"},
-    "resume": {"config.json", "network.json", "splits.npz", "checkpoints"},
-    "report": {"config.json", "network.json", "splits.npz", "checkpoints"},
-}
-
-
-@pytest.mark.parametrize("verb", NEEDS)
-def test_what_is_needed_is_asked_for(copied, finished, verb):
-    for name in ("config.json", "network.json", "splits.npz", "checkpoints"):
-        shutil.rmtree(copied.path)
-        shutil.copytree(finished.path, copied.path)
-        hurt(copied.path / name, "missing")
-        if name in NEEDS[verb]:
-            with pytest.raises(UserError):
-                verbs(copied.path, None)[verb]()
-        else:
-            verbs(copied.path, None)[verb]()
-
-
-def test_a_pickle_is_never_opened(copied):
-    marker = copied.path / "ran"
-
-    class Evil:
-        def __reduce__(self):
-            return (open, (str(marker), "w"))
-
-    for part in ("best", "last"):
-        folder = copied.path / "checkpoints" / part
-        for file in folder.iterdir():
-            file.unlink()
-        (folder / "weights.pt").write_bytes(pickle.dumps(Evil()))
-    with pytest.raises(UserError, match=r"a pickle can run code"):
-        copied.predict([squares(1)[0][0]])
-    with pytest.raises(UserError, match=r"a pickle can run code"):
-        hubel.resume(copied.path, progress=Quiet(), epochs=2)
-    assert not marker.exists()
-
-
-def test_a_pickle_under_our_names_is_never_opened(copied):
-    marker = copied.path / "ran"
-
-    class Evil:
-        def __reduce__(self):
-            return (open, (str(marker), "w"))
-
-    for file in (copied.path / "checkpoints").rglob("*.safetensors"):
-        file.write_bytes(pickle.dumps(Evil()))
-    (copied.path / "splits.npz").write_bytes(pickle.dumps(Evil()))
-    for call in (lambda: copied.predict([squares(1)[0][0]]), copied.evaluate):
-        with pytest.raises(UserError):
-            call()
-    assert not marker.exists()
-
-
-# Predictions ----------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="session")
-def colour(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("colour")
-    data = save_npz(folder / "colour.npz", channels=3, side=12)
-    return hubel.train(data, out=folder / "runs", progress=Quiet(), **SMALL | {"epochs": 3})
-
-
-def words_of(found):
-    return {k: v for k, v in found.items() if k != "image"}
-
-
-def assert_alike(found, wanted, tolerance=1e-4):
-    assert found["prediction"] == wanted["prediction"]
-    assert found["confidence"] == pytest.approx(wanted["confidence"], abs=tolerance)
-
-
-def assert_same_picture(found, wanted):
-    """Every class in the same order; another size of batch may round fp32 differently."""
-    assert_alike(found, wanted, 1e-6)
-    assert [one["class"] for one in found["top"]] == [one["class"] for one in wanted["top"]]
-    probabilities = [one["probability"] for one in wanted["top"]]
-    assert [one["probability"] for one in found["top"]] == pytest.approx(probabilities, abs=1e-6)
-
-
-def test_images_of_other_kinds(colour, tmp_path, untouched):
-    picture = squares(3, side=12, channels=3, seed=9)[0][1]
-    files = {}
-
-    def save(name, image, **options):
-        files[name] = tmp_path / name
-        image.save(files[name], **options)
-
-    plain = Image.fromarray(picture)
-    save("plain.png", plain)
-    save("large.png", plain.resize((36, 36), Image.Resampling.NEAREST))
-    save("alpha.png", Image.fromarray(np.dstack([picture, np.full((12, 12), 255, np.uint8)])))
-    save(
-        "frames.gif",
-        Image.fromarray(picture[:, :, 0]),
-        save_all=True,
-        append_images=[Image.fromarray(picture[:, :, 0] * 0)],
-    )
-    save("frame.png", Image.fromarray(picture[:, :, 0]))
-    save("grey.png", plain.convert("L"))
-    deep = picture[:, :, 0].astype(np.uint16) * 257
-    save("deep.png", Image.fromarray(deep))
-    for tag, turn in ((3, Image.Transpose.ROTATE_180), (6, Image.Transpose.ROTATE_90), (8, Image.Transpose.ROTATE_270)):
-        exif = Image.Exif()
-        exif[0x0112] = tag
-        save(f"turned{tag}.png", plain.transpose(turn), exif=exif)
-    untouched(tmp_path)
-    names = list(files)
-    found = dict(zip(names, colour.predict(files.values()), strict=True))
-    assert [one["image"] for one in found.values()] == [str(path) for path in files.values()]
-    for name in ("alpha.png", "turned3.png", "turned6.png", "turned8.png"):
-        assert_same_picture(found[name], found["plain.png"])
-    assert_alike(found["large.png"], found["plain.png"])
-    assert_alike(found["frames.gif"], found["frame.png"])
-    assert_alike(found["deep.png"], found["frame.png"], 0.01)
-    for alone in ([picture], [plain], files["plain.png"]):  # a batch of one
-        assert_same_picture(colour.predict(alone)[0], found["plain.png"])
-
-
-def test_colour_for_a_network_that_saw_grey(finished, tmp_path):
-    picture = squares(3, side=8, seed=9)[0][1, :, :, 0]
-    Image.fromarray(picture).save(tmp_path / "grey.png")
-    Image.fromarray(np.dstack([picture] * 3)).save(tmp_path / "colour.png")
-    grey, colour = finished.predict([tmp_path / "grey.png", tmp_path / "colour.png"])
-    assert words_of(grey) == words_of(colour)
-
-
-def test_files_that_are_no_images(finished, tmp_path, untouched):
-    (tmp_path / "broken.png").write_bytes(b"no image")
-    (tmp_path / "empty.jpg").write_bytes(b"")
-    (tmp_path / "folder").mkdir()
-    untouched(tmp_path)
-    for name, message in (
-        ("broken.png", "not an image of a known format"),
-        ("empty.jpg", "empty"),
-        ("nowhere.png", "no file"),
-        ("folder", "is a folder; name the images"),
-    ):
-        with pytest.raises(UserError, match=message) as caught:
-            finished.predict([tmp_path / name])
-        assert name in str(caught.value)
-    for wrong in (3.5, np.zeros((2, 2, 5)), np.zeros((4, 4), dtype=complex), None):
-        with pytest.raises(UserError):
-            finished.predict([wrong])
-    assert finished.predict([]) == []
-
-
-# The disk, signals, time ----------------------------------------------------------------------------------------
-
-
-class FullDisk(Callback):
-    """From a step on, nothing can be written."""
-
-    def __init__(self, monkeypatch, step):
-        self.monkeypatch, self.step = monkeypatch, step
-
-    def on_step(self, loop, losses):
-        if loop.step == self.step:
-            self.monkeypatch.setattr(atomic.os, "fsync", self._refuse)
-
-    def _refuse(self, handle):
-        raise OSError(28, "No space left on device")
-
-
-def test_a_disk_that_fills_in_mid_training(tmp_path, monkeypatch):
-    data = save_npz(tmp_path / "squares.npz")
-    options = {**PLAIN, "epochs": 3, "save_every": 2, "precision": "fp32"}
-    whole = hubel.train(data, out=tmp_path / "whole", progress=Quiet(), **options)
-    with monkeypatch.context() as patch, pytest.raises(UserError, match=r"No room for .*`hubel resume`"):
-        hubel.train(data, out=tmp_path / "cut", progress=Quiet(), callbacks=[FullDisk(patch, 5)], **options)
-    path = next((tmp_path / "cut").glob("*/1"))
-    assert checkpoint.load(path / "checkpoints" / "last")["position"]["step"] == 4
-    assert not list(path.rglob("*.tmp"))
-    resumed = hubel.resume(path, progress=Quiet())
-    a, b = (checkpoint.load(run.path / "checkpoints" / "last") for run in (whole, resumed))
-    assert all(np.array_equal(a["network"][name].numpy(), b["network"][name].numpy()) for name in a["network"])
-    assert whole.metrics == resumed.metrics and len(resumed.history) == 3
-
-
-def test_a_folder_that_can_not_be_written(tmp_path, monkeypatch):
-    data = save_npz(tmp_path / "squares.npz")
-
-    def refuse(*_, **__):
-        raise PermissionError(13, "Permission denied")
-
-    with monkeypatch.context() as patch, pytest.raises(UserError, match=r"can't be written.*--out"):
-        patch.setattr("pathlib.Path.mkdir", refuse)
-        hubel.train(data, out=tmp_path / "runs", progress=Quiet(), **SMALL)
-    (tmp_path / "file").touch()
-    with pytest.raises(UserError, match="is a file, not a folder"):
-        hubel.train(data, out=tmp_path / "file", progress=Quiet(), **SMALL)
-    with monkeypatch.context() as patch, pytest.raises(UserError, match=r"can't be written.*--out"):
-        patch.setattr(atomic.os, "fsync", refuse)
-        hubel.train(data, out=tmp_path / "other", progress=Quiet(), **SMALL)
-
-
-@pytest.mark.processes
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])
-def test_an_interrupted_command_can_be_resumed(tmp_path, number):
-    data = save_npz(tmp_path / "squares.npz")
-    started = start_hubel(
-        "train", data, "--out", tmp_path / "runs", "--quiet", "--json", *words({**PLAIN, "epochs": 100_000})
-    )
-    try:
-        wait_for(lambda: any(p.read_text().count("\n") > 3 for p in tmp_path.glob("runs/*/1/history.csv")))
-        started.send_signal(number)
-        shown, said = started.communicate(timeout=60)
-    finally:
-        started.kill()
-    path = next((tmp_path / "runs").glob("*/1"))
-    assert started.returncode == 130 and "Traceback" not in said
-    assert f"hubel resume {path}" in said and f"hubel resume {path}" in json.loads(shown)["error"]
-    assert hubel.Run.open(path).state == "interrupted"
-    state = checkpoint.load(path / "checkpoints" / "last")
-    assert state["position"]["epoch"] == len(hubel.Run.open(path).history)
-    resumed = hubel.resume(path, epochs=state["position"]["epoch"] + 1, progress=Quiet())
-    assert resumed.state == "finished" and resumed.metrics["test"]
-
-
-def test_data_that_changed_since(tmp_path):
-    root = save_folder(tmp_path / "photos")
-    run = hubel.train(root, out=tmp_path / "runs", progress=Quiet(), **SMALL)
-    Image.fromarray(np.zeros((8, 8), np.uint8)).save(root / "a" / "000.png")
-    for call in (run.evaluate, run.report, lambda: hubel.resume(run.path, epochs=2, progress=Quiet())):
-        with pytest.raises(UserError, match=r"has changed since the run began"):
-            call()
-    shutil.rmtree(root)
-    with pytest.raises(UserError, match=r"no file or folder"):
-        run.evaluate()
-    assert run.predict([np.zeros((8, 8), np.uint8)])  # needs no data

@@ -1,4 +1,4 @@
-"""The command line as a user meets it: words understood, mistakes explained, one JSON document, the exit status."""
+"""The verbs as a user meets them: what each is given, one JSON document, a training as a whole."""
 
 import json
 import math
@@ -12,12 +12,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from hubel import api, cli_help, cli_options, cli_verbs, driver
+from hubel import api, cli_verbs
 from hubel.cli import main
-from hubel.cli_options import parse
 from hubel.cli_show import as_text
 from hubel.errors import UserError
-from hubel.recipe import Setting, fields_by_key
+from hubel.recipe import fields_by_key
 from hubel.training.run import RunFolder
 
 METRICS = {"dev": {"loss": 0.5, "accuracy": 0.75}, "test": {"loss": float("nan"), "accuracy": 0.5}}
@@ -63,118 +62,7 @@ def stub(monkeypatch, tmp_path):
     return found
 
 
-# Words ----------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("words", "options"),
-    [
-        (["--epochs", "20"], {"epochs": "20"}),
-        (["--epochs=20", "--epochs", "30"], {"epochs": "30"}),
-        (["--optimizer.lr", "0.1", "--optimizer.weight-decay=1e-3"],
-         {"optimizer.lr": "0.1", "optimizer.weight_decay": "1e-3"}),
-        (["--batch-size", "8", "--save_every", "5"], {"batch_size": "8", "save_every": "5"}),
-        (["--optimizer", "adam", "--schedule=cosine", "--augment", "light"],
-         {"optimizer.name": "adam", "schedule.name": "cosine", "augment.policy": "light"}),
-        (["--refit"], {"refit": "true"}),
-        (["--refit", "false", "--compile", "auto", "--deterministic=yes"],
-         {"refit": "false", "compile": "auto", "deterministic": "yes"}),
-        (["--folds", "-1"], {"folds": "-1"}),
-        (["--model.hidden", "100,50", "--task.smoothing", "0.1"], {"model.hidden": "100,50", "task.smoothing": "0.1"}),
-        (["--model.last-layer=x=y"], {"model.last_layer": "x=y"}),
-        (["--epochs", "auto"], {"epochs": "auto"}),
-    ],
-)  # fmt: skip
-def test_options(words, options):
-    command = parse(["train", *words, "photos"])
-    assert command.options == options and command.words == ("photos",)
-
-
-def test_a_switch_takes_no_word_from_the_source():
-    assert parse(["train", "--refit", "photos"]).words == ("photos",)
-    assert parse(["train", "--download", "photos", "--from", "runs/a/1"]).flags == {"download": "", "from": "runs/a/1"}
-
-
-def test_words_after_two_dashes_are_words():
-    assert parse(["predict", "runs/a/1", "--", "--odd.png"]).words == ("runs/a/1", "--odd.png")
-
-
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        ("trian", "There is no command 'trian'; did you mean 'train'?"),
-        ("digits", "did you mean 'hubel train digits'?"),
-        ("--quiet train", "The command comes first"),
-        ("train --epoch 3", "`hubel train` has no option '--epoch'; did you mean '--epochs'?"),
-        ("train --lr 0.1", "did you mean '--optimizer.lr'?"),
-        ("train --wieght-decay 1", "did you mean '--optimizer.weight_decay'?"),
-        ("train --optimizer.lrr 1", "did you mean '--optimizer.lr'?"),
-        ("train --nonsense 1", "`hubel train --help` lists them"),
-        ("train -e 3", "has no option '-e'"),
-        ("train --epochs", "'--epochs' needs a value: --epochs N"),
-        ("train --epochs --refit", "'--epochs' needs a value"),
-        ("train --epochs x", "'epochs' needs a whole number, got 'x'"),
-        ("train --epochs 0", "at least 1"),
-        ("train --optimizer adamm", "did you mean 'adam'"),
-        ("train --refit=maybe", "needs true or false"),
-        ("train --split 0.2", "'--split' is a group of options: --split.seed"),
-        ("train --model lenet", "There is no network 'lenet'"),
-        ("train --model nofile.py:Net", "There is no file"),
-        ("train --task classify", "did you mean 'classification'"),
-        ("train a b", "'b' is one word too many. Expected: hubel train [SOURCE]"),
-        ("train --json=1", "'--json' takes no value"),
-        ("train --prune 3", "has no option '--prune'"),
-        ("evaluate", "Expected: hubel evaluate RUN"),
-        ("evaluate run --epochs 3", "takes no option of training such as '--epochs'; it takes --split"),
-        ("evaluate run --model.hidden 3", "takes no option of training"),
-        ("predict run", "Expected: hubel predict RUN IMAGE..."),
-        ("info", "networks: linear"),
-        ("resume run --seed 3", "'--seed' can't change in mid-training"),
-        ("runs --yes", "'--yes' goes with --prune"),
-        ("help nosuch", "There is no command 'nosuch'"),
-    ],
-)
-def test_mistakes_are_explained(words, message, capsys, stub):
-    assert main(words.split()) == 2
-    out, err = capsys.readouterr()
-    assert out == "" and message in err and "Traceback" not in err
-    assert err.startswith("hubel: ") and not stub.calls
-
-
-def test_what_a_resume_takes_is_what_the_driver_changes():
-    assert set(cli_options.RESUME_OPTIONS) == set(driver.CHANGEABLE)
-
-
-def test_every_shorthand_is_an_option():
-    assert set(cli_options.SHORT.values()) <= set(fields_by_key())
-    assert all(hasattr(cli_verbs, verb) for verb in cli_options.VERBS)
-
-
-# Help -----------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("verb", [None, *cli_options.VERBS])
-def test_help_fits_80_columns(verb, capsys):
-    assert main([verb, "--help"] if verb else ["--help"]) == 0
-    out, err = capsys.readouterr()
-    assert err == "" and max(map(len, out.splitlines())) <= 80
-    assert main(["help", verb] if verb else []) == 0
-    assert capsys.readouterr().out == out
-
-
-def test_help_lists_every_option_with_its_default():
-    text = cli_help.verb("train")
-    for key, (f, _) in fields_by_key().items():
-        line = next(line for line in text.splitlines() if line.split()[:1] == [f"--{key}"])
-        assert text.count(f"--{key} ") + text.count(f"--{key}\n") >= 1 and line
-        block = text[text.index(line) :].split("\n  --")[0]
-        words = " ".join(block.split())
-        assert f.metadata["help"].split(";")[0] in words
-        assert f.default in (None, False) or f"[{str(f.default).lower()}]" in words
-    assert all(verb in cli_help.overview() for verb in cli_options.VERBS)
-
-
-# Verbs ----------------------------------------------------------------------------------------------------
+# Verbs ------------------------------------------------------------------------------------------------------
 
 
 def test_train_passes_everything_on(stub, capsys):
@@ -298,131 +186,7 @@ def test_config_prints_each_value_and_its_source(capsys, tmp_path):
     assert "line 2" in capsys.readouterr().err
 
 
-# Runs -----------------------------------------------------------------------------------------------------
-
-
-def make_run(root, dev, state="finished", metric="accuracy", dataset="a"):
-    run = RunFolder.create(root, dataset, "mlp")
-    run.write_config({"model": Setting("mlp", "auto")})
-    run.write_manifest({"data": {"name": dataset}})
-    run.write_metrics({"metrics": {"dev": {metric: dev}, "test": {metric: 0.5}}, "seconds": 75.0, "primary": metric})
-    run.append_history({"epoch": 1})
-    run.set_state(state)
-    return run
-
-
-def test_runs_are_compared_and_pruned(tmp_path, capsys):
-    for dev in (0.9, 0.2, 0.3, 0.4):
-        make_run(tmp_path, dev)
-    for dev in (2.0, 1.0, 3.0):
-        make_run(tmp_path, dev, metric="mae", dataset="b")
-    make_run(tmp_path, 0.1, state="running")
-    (make_run(tmp_path, 0.1, dataset="c").path / "config.json").write_text("{")
-    assert main(["runs", "--out", str(tmp_path), "--json"]) == 0
-    rows = json.loads(capsys.readouterr().out)["runs"]
-    assert len(rows) == 9 and rows[-1]["state"] == "damaged"
-    assert rows[0] | {"run": ""} == {
-        "run": "", "kind": "a-mlp", "number": "1", "dataset": "a", "model": "mlp", "epochs": 1, "metric": "accuracy",
-        "dev": 0.9, "test": 0.5, "seconds": 75.0, "state": "finished",
-    }  # fmt: skip
-    assert main(["runs", "--out", str(tmp_path)]) == 0
-    out = capsys.readouterr().out
-    assert "0.9000" in out and "1 min 15 s" in out and "mae" in out
-    assert main(["runs", "--out", str(tmp_path), "--prune", "1"]) == 0
-    assert "Nothing was removed yet" in capsys.readouterr().out and (tmp_path / "a-mlp" / "2").exists()
-    assert main(["runs", "--out", str(tmp_path), "--prune", "1", "--yes", "--json"]) == 0
-    removed = [str(Path(run).relative_to(tmp_path)) for run in json.loads(capsys.readouterr().out)["removed"]]
-    assert removed == [
-        "a-mlp/2",
-        "a-mlp/3",
-        "b-mlp/1",
-    ]  # the best (1; mae: the lowest), the newest and the running stay
-    left = sorted(str(p.parent.relative_to(tmp_path)) for p in tmp_path.glob("*/*/config.json"))
-    assert left == ["a-mlp/1", "a-mlp/4", "a-mlp/5", "b-mlp/2", "b-mlp/3", "c-mlp/1"]
-
-
-def test_failed_runs_are_pruned(tmp_path, capsys):
-    for state in ("finished", "failed", "interrupted", "running"):
-        make_run(tmp_path, 0.5, state=state)
-    assert main(["runs", "--out", str(tmp_path), "--prune", "failed", "--yes"]) == 0
-    assert sorted(p.name for p in (tmp_path / "a-mlp").iterdir()) == ["1", "4"]
-    assert main(["runs", "--out", str(tmp_path), "--prune", "few"]) == 2
-
-
-def test_no_runs(tmp_path, capsys):
-    assert main(["runs", "--out", str(tmp_path)]) == 0
-    assert "No runs in" in capsys.readouterr().out
-
-
-# Exit status ----------------------------------------------------------------------------------------------
-
-
-def raising(fault):
-    def train(*words, **options):
-        raise fault
-
-    return train
-
-
-def test_a_fault_of_ours_leaves_its_traceback_in_the_run(stub, monkeypatch, capsys, tmp_path):
-    fault = TypeError("a bug")
-    fault.run = tmp_path  # type: ignore[attr-defined]
-    monkeypatch.setattr(api, "train", raising(fault))
-    assert main(["train"]) == 70
-    err = capsys.readouterr().err
-    assert "unexpected TypeError: a bug" in err and f"{tmp_path / 'traceback.txt'}" in err and "raise fault" not in err
-    assert "raise fault" in (tmp_path / "traceback.txt").read_text()
-
-
-@pytest.mark.parametrize("run", [None, "/nonexistent/run"])
-def test_without_a_run_the_traceback_is_in_a_file(stub, monkeypatch, capsys, run):
-    fault = TypeError("a bug")
-    fault.run = run  # type: ignore[attr-defined]
-    monkeypatch.setattr(api, "train", raising(fault))
-    assert main(["train"]) == 70
-    path = Path(capsys.readouterr().err.split("traceback is in ")[1].split(";")[0])
-    assert "raise fault" in path.read_text()
-    path.unlink()
-
-
-@pytest.mark.parametrize(
-    ("fault", "status", "message"),
-    [
-        (UserError("mend it"), 2, "hubel: mend it"),
-        (OSError(28, "No space left on device"), 2, "No room on the disk"),
-        (ImportError("libtorch.so: cannot open", name="torch"), 2, "torch can't be imported"),
-        (KeyboardInterrupt(), 130, "hubel: interrupted"),
-    ],
-)
-def test_status(stub, monkeypatch, capsys, fault, status, message):
-    monkeypatch.setattr(api, "train", raising(fault))
-    assert main(["train"]) == status
-    err = capsys.readouterr().err
-    assert message in err and "Traceback" not in err
-
-
-def test_an_interrupted_run_says_how_to_go_on(stub, monkeypatch, capsys):
-    stop = KeyboardInterrupt()
-    stop.run = "runs/a/1"  # type: ignore[attr-defined]
-    monkeypatch.setattr(api, "train", raising(stop))
-    assert main(["train"]) == 130
-    assert "interrupted; continue with: hubel resume runs/a/1" in capsys.readouterr().err
-
-
-def test_a_reader_that_goes_away_is_no_fault():
-    done = subprocess.run(
-        f"{sys.executable} -m hubel train --help | head -1", shell=True, capture_output=True, text=True
-    )
-    assert done.stderr == "" and done.stdout.startswith("hubel train")
-
-
-def test_only_the_first_process_prints(stub, monkeypatch, capsys):
-    monkeypatch.setenv("RANK", "1")
-    assert main(["train"]) == 0
-    assert "report.html" not in capsys.readouterr().out
-
-
-# Whole ----------------------------------------------------------------------------------------------------
+# Whole ------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.train

@@ -6,6 +6,8 @@ run.evaluate(); run.predict(["a.jpg"]); hubel.Run.open("runs/digits-lenet5/1")
 
 from __future__ import annotations
 
+import multiprocessing
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -53,6 +55,7 @@ def train(
     names or your own objects; `options` are the Recipe's: `epochs=10, optimizer={"lr": 0.1}`. `private` keeps paths
     and names of files out of the report. Raises UserError for everything that the caller can mend.
     """
+    _refuse_in_child()
     stack = stack_layers(recipe, config, layers, {**options, **_words(model=model, task=task)})
     job = Job(
         _progress(progress),
@@ -105,6 +108,7 @@ def resume(
     What was given from Python (own data, network, task) must be given again. Raises UserError where the data
     changed, nothing is left to do, or an option can't change in mid-training.
     """
+    _refuse_in_child()
     changes = {key: value for _, flat in stack_layers(None, None, layers, options) for key, value in flat.items()}
     driver.check_changes(changes)
     driver.join_processes(changes.get("device"))
@@ -178,6 +182,15 @@ def info(name: Any, *, classes: int = 10, input: tuple[int, int, int] = (3, 32, 
         "parameters": sum(p.numel() for p in network.parameters()),
         "layers": layers,
     }
+
+
+def _refuse_in_child() -> None:
+    """A spawned process imports the script that started it, and must not train as well."""
+    if getattr(multiprocessing.current_process(), "_inheriting", False):
+        sys.exit(
+            "hubel: this process reads images for a training, and began by running its script anew. Put the script's "
+            "training under `if __name__ == '__main__':`, or use workers=0."
+        )
 
 
 def _path_of(run: str | Path | RunFolder) -> Path:

@@ -203,14 +203,9 @@ def continue_run(folder: RunFolder, dataset: Dataset, changes: Mapping[str, Any]
     state = checkpoint.load(folder.path / "checkpoints" / "last")
     if state["position"]["epoch"] >= (chosen.epochs or 1) and folder.state == "finished":
         raise UserError(
-            f"{folder.path} finished its {chosen.epochs} epochs. Give it more: hubel resume {folder.path} "
+            f"{folder.path} finished its {chosen.epochs} epoch{'s' if chosen.epochs != 1 else ''}. Give it more: "
+            f"hubel resume {folder.path} "
             f"--epochs {2 * (chosen.epochs or 1)}"
-        )
-    patience, bad = chosen.regularize.patience, state["best"]["bad_epochs"]
-    if patience is not None and bad >= patience and folder.state == "finished":
-        raise UserError(
-            f"{folder.path} stopped early after epoch {state['position']['epoch']}: dev had not improved for {bad} "
-            f"epochs. Give it more patience: hubel resume {folder.path} --regularize.patience {2 * bad}"
         )
     patience, bad = chosen.regularize.patience, state["best"]["bad_epochs"]
     if patience is not None and bad >= patience and folder.state == "finished":

@@ -85,6 +85,8 @@ def rebuild_task(settings: Mapping[str, Any], word: str | None) -> Task:
             "Run.open(path, task=...)."
         )
     kind = Joint if name == "joint" else names.resolve(names.TASKS, name)
+    if not isinstance(kind, type):  # a function of the user's that makes the task
+        return as_saved(kind(), settings)
     return kind(**{k: tuples(v) for k, v in settings.items() if k != "name"})
 
 

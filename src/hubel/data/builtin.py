@@ -64,8 +64,9 @@ def fashion_mnist(folder: str | Path | None = None, download: bool = False, open
     Looked for in `folder`, or else where Debian's package puts it and in the user's cache. With `download` it is
     fetched into the cache where it is missing. Raises UserError where it can't be found or fails its checksum.
     """
-    places = [Path(folder)] if folder is not None else [FASHION_SYSTEM, cache_folder() / "fashion-mnist"]
-    found = next((place for place in places if idx.recognise(place)), None)
+    cache = cache_folder() / "fashion-mnist"
+    places = [Path(folder)] if folder is not None else [FASHION_SYSTEM, cache]
+    found = next((place for place in places if idx.recognise(place) and (place != cache or _whole(place))), None)
     if found is None and download:
         found = places[-1]
         _download(found, opener or _over_https)
@@ -87,6 +88,11 @@ def cache_folder() -> Path:
 
 def _over_https(url: str) -> AbstractContextManager[IO[bytes]]:
     return urllib.request.urlopen(url, timeout=60)
+
+
+def _whole(cache: Path) -> bool:
+    """A download that broke off left some of the files."""
+    return all((cache / name).exists() for name in FASHION_FILES)
 
 
 def _download(folder: Path, opener: Opener) -> None:

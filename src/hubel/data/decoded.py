@@ -6,8 +6,14 @@ bits. Workers live on between epochs, and never touch the device.
 
 from __future__ import annotations
 
+import contextlib
+import multiprocessing
 import signal
+import sys
+import warnings
 from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -17,6 +23,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from hubel.data.read import Examples, Reader
 from hubel.data.resident import Fetched
+from hubel.errors import UserError
 
 AHEAD = 4  # batches that each worker has ready
 Key = tuple[int, np.ndarray, np.ndarray]  # epoch, slots (B,), positions in the dataset (B,)
@@ -31,7 +38,7 @@ class _Batches(Dataset):
     def __getitem__(self, key: Key) -> tuple[torch.Tensor, Examples]:
         examples = self.reader.many(*key)
         pixels = torch.from_numpy(examples.pixels)  # a tensor travels by shared memory, and can be pinned
-        return pixels, Examples(np.empty(0), examples.matrices, examples.sizes, examples.erase, examples.faults)
+        return pixels, replace(examples, pixels=np.empty(0))
 
 
 class _Keys(Sampler):
@@ -56,6 +63,20 @@ def _as_it_comes(batch: Any) -> Any:
     return batch
 
 
+def _refuse_unguarded_script() -> None:
+    """Spawned processes import the main script; one that trains as it is imported would never get them started."""
+    main = sys.modules.get("__main__")
+    path, spec = getattr(main, "__file__", None), getattr(main, "__spec__", None)
+    if multiprocessing.get_start_method() == "fork" or path is None or (spec and spec.name.endswith("__main__")):
+        return
+    with contextlib.suppress(OSError):
+        if "__main__" not in Path(path).read_text("utf-8", "replace"):
+            raise UserError(
+                f"{path} starts processes that read images, and each of them begins by running it anew. Put its "
+                "training under `if __name__ == '__main__':`, or read in the main process with workers=0."
+            )
+
+
 class Decoded:
     """Batches of a Reader, from `workers` processes (0: in this one)."""
 
@@ -71,7 +92,7 @@ class Decoded:
         for pixels, rest in self._read(keys):
             moved = pixels.to(self.device, non_blocking=True)
             matrices, sizes = (torch.from_numpy(a).to(self.device) for a in (rest.matrices, rest.sizes))
-            yield Fetched(moved, matrices, sizes, rest.erase, rest.faults)
+            yield Fetched(moved, matrices, sizes, rest.erase, rest.faults, rest.control)
 
     def _read(self, keys: list[Key]) -> Iterator[tuple[torch.Tensor, Examples]]:
         if self.workers == 0:
@@ -100,6 +121,12 @@ class Decoded:
                 ) from fault
 
     def _start(self) -> DataLoader:
+        _refuse_unguarded_script()
+        with warnings.catch_warnings():  # the user asked for so many, or the rule never goes beyond the cores
+            warnings.filterwarnings("ignore", message="This DataLoader will create")
+            return self._make()
+
+    def _make(self) -> DataLoader:
         return DataLoader(
             _Batches(self.reader),
             batch_size=None,
