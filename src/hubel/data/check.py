@@ -45,10 +45,19 @@ def check_files(dataset: Dataset, workers: int | None = None, cache: Path | None
     if len(todo) > len(bad):
         _remember(store, prints[facts[:, 0] > 0], facts[facts[:, 0] > 0])
     _refuse_mostly_bad(dataset, bad)
-    good = facts[facts[:, 0] > 0]
-    channels, depth = (int(high) for high in good.max(axis=0))
-    images = replace(images, channels=images.channels if images.fixed else channels, depth=depth)
-    dataset = replace(dataset, images=images, notes=(*dataset.notes, *_mixed(images, good)))
+    return settled(dataset, facts, bad)
+
+
+def settled(dataset: Dataset, facts: np.ndarray, bad: dict[int, str]) -> Dataset:
+    """With the channels and bits that hold all good files, without the bad ones.
+
+    facts (N, 2) channels and depth of each image, 0 where it is bad; bad {position: reason}.
+    """
+    images, good = dataset.images, facts[facts[:, 0] > 0]
+    if isinstance(images, FileImages) and len(good):
+        channels, depth = (int(high) for high in good.max(axis=0))
+        images = replace(images, channels=images.channels if images.fixed else channels, depth=depth)
+        dataset = replace(dataset, images=images, notes=(*dataset.notes, *_mixed(images, good)))
     found = sorted(bad)
     return dataset.without(np.array(found, dtype=np.int64), tuple(Bad(images.name(i), bad[i]) for i in found))
 

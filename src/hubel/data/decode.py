@@ -55,29 +55,29 @@ def decode(source: str | bytes | os.PathLike, channels: int | None = None, max_p
     """
     data = source if isinstance(source, bytes) else _read(source)
     with opened(io.BytesIO(data), max_pixels) as image:
-        head = _header(image)
+        head = header_of(image)
         fault = fault_of(image.format, data)
         if fault:
             raise BadImage(fault)
         with _damage():
             deep = _is_deep_colour(image)
-            pixels = orient(_deep_pixels(data), _orientation(image)) if deep else pixels_of(image)
+            pixels = orient(_deep_pixels(data), orientation_of(image, header_only=False)) if deep else pixels_of(image)
     return convert(pixels, channels or head.channels)
 
 
 def pixels_of(image: Image.Image) -> np.ndarray:
     """(H, W, C) uint8 or uint16 of a PIL image: upright, opaque, C 1 or 3."""
     pixels = _pixels(image)  # first: damage must not be met, and passed over, while looking for EXIF
-    return orient(pixels, _orientation(image))
+    return orient(pixels, orientation_of(image, header_only=False))
 
 
 def header(source: str | bytes | os.PathLike, max_pixels: int = MAX_PIXELS) -> Header:
     """Size, channels and depth, from the first bytes of the file. Raises BadImage as `decode` does."""
     if isinstance(source, bytes):
         with opened(io.BytesIO(source), max_pixels) as image:
-            return _header(image)
-    with _reading(), Path(source).open("rb") as file, opened(file, max_pixels) as image:
-        return _header(image)
+            return header_of(image)
+    with reading(), Path(source).open("rb") as file, opened(file, max_pixels) as image:
+        return header_of(image)
 
 
 def convert(image: np.ndarray, channels: int, depth: int | None = None) -> np.ndarray:
@@ -110,12 +110,12 @@ def orient(image: np.ndarray, orientation: int) -> np.ndarray:
 
 
 def _read(path: str | os.PathLike) -> bytes:
-    with _reading():
+    with reading():
         return Path(path).read_bytes()
 
 
 @contextlib.contextmanager
-def _reading() -> Iterator[None]:
+def reading() -> Iterator[None]:
     try:
         yield
     except OSError as fault:
@@ -178,8 +178,8 @@ def _raised_limit(max_pixels: int) -> Iterator[None]:
 # Pixels --------------------------------------------------------------------------------------------------------
 
 
-def _header(image: Image.Image) -> Header:
-    turned = _orientation(image, header_only=True) in (5, 6, 7, 8)
+def header_of(image: Image.Image) -> Header:
+    turned = orientation_of(image) in (5, 6, 7, 8)
     height, width = (image.width, image.height) if turned else (image.height, image.width)
     if image.mode == "F":
         raise BadImage("floating-point pixels; save it with 8 or 16 bits per value")
@@ -187,8 +187,8 @@ def _header(image: Image.Image) -> Header:
     return Header(height, width, 1 if image.mode in GREY_MODES else 3, 16 if deep else 8)
 
 
-def _orientation(image: Image.Image, header_only: bool = False) -> int:
-    """The EXIF tag. A PNG may carry it behind its pixels: `header_only` does not look there, which would decode it."""
+def orientation_of(image: Image.Image, header_only: bool = True) -> int:
+    """The EXIF tag, 1 … 8. A PNG may carry it behind its pixels: `header_only` does not look there, nor decodes it."""
     try:
         exif = Image.Image.getexif(image) if header_only else image.getexif()
         return int(exif.get(0x0112, 1))

@@ -21,6 +21,7 @@ COMMON = 0.2  # of the images: a fault that more of them have is their nature
 RARE = 10  # images of a class in the training part
 IMBALANCE = 10  # times as many images of the commonest class as of the rarest
 SHIFT = 0.1  # of the images that would have to change class for two parts to agree
+LINES = 0.1  # deviation of the luma: strokes on a plain ground have more, however few they are
 SIGMAS = 4.0  # that a shift of classes must be beyond chance
 
 Rows = np.ndarray
@@ -39,13 +40,13 @@ LIGHT: tuple[tuple[str, Callable[[Rows], Rows], Callable[[Rows], str], str], ...
     ),
     (
         "dark image",
-        lambda r: (r["contrast"] >= 0.008) & (r["high"] < 0.15) & (r["filled"] >= 0.002),
+        lambda r: (r["contrast"] >= 0.008) & (r["high"] < 0.15) & (r["contrast"] < LINES) & (r["filled"] >= 0.002),
         lambda r: f"95 % of its pixels are below {100 * r['high']:.0f} % of white",
         "Look whether a person could tell what it shows; else remove it, or brighten such images here and in use.",
     ),
     (
         "overexposed image",
-        lambda r: (r["contrast"] >= 0.008) & (r["low"] > 0.92) & (r["filled"] >= 0.002),
+        lambda r: (r["contrast"] >= 0.008) & (r["low"] > 0.92) & (r["contrast"] < LINES) & (r["filled"] >= 0.002),
         lambda r: f"95 % of its pixels are above {100 * r['low']:.0f} % of white",
         "Look whether a person could tell what it shows; else remove it.",
     ),

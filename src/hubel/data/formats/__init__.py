@@ -1,38 +1,84 @@
-"""Which layout a path has, asked of each format in turn. What is recognised is announced, never guessed in silence."""
+"""Which layout a path has, asked of each format in turn. What is recognised is announced, never guessed in silence.
+
+Formats with annotation files of their own are asked first; a folder per class, IDX and .npz only where none of these
+fits, since folders of images are part of most layouts. Archives are unpacked into the cache and opened from there.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
+from hubel.data.archive import is_archive, unpack
 from hubel.data.dataset import Dataset
-from hubel.data.formats import folder, idx, npz
-from hubel.errors import UserError
+from hubel.data.formats import coco, folder, idx, masks, npz, voc, yolo
+from hubel.errors import UserError, did_you_mean
 
-FORMATS = {"folder": folder, "idx": idx, "npz": npz}
+SPECIFIC: dict[str, ModuleType] = {"coco": coco, "yolo": yolo, "voc": voc, "masks": masks}
+GENERAL: dict[str, ModuleType] = {"folder": folder, "idx": idx, "npz": npz}
+FORMATS = SPECIFIC | GENERAL
+WRITERS = {name: form.write for name, form in FORMATS.items() if hasattr(form, "write")}
 
 LAYOUTS = """
   a folder per class:      ROOT/cat/1.jpg, ROOT/dog/2.png …
   the same with splits:    ROOT/train/cat/1.jpg, ROOT/test/dog/2.jpg … (also val, valid, validation, dev)
+  COCO JSON:               ROOT/annotations/instances_train.json …, or the file itself
+  YOLO:                    ROOT/data.yaml, ROOT/images/1.jpg, ROOT/labels/1.txt …
+  Pascal VOC:              ROOT/JPEGImages/1.jpg, ROOT/Annotations/1.xml …
+  images and masks:        ROOT/images/1.jpg, ROOT/masks/1.png … (also below train, val, test)
   IDX files:               ROOT/train-images-idx3-ubyte.gz, ROOT/train-labels-idx1-ubyte.gz …
-  a NumPy archive:         FILE.npz with the arrays images and labels"""
+  a NumPy archive:         FILE.npz with the arrays images and labels
+  any of these in a .zip or .tar archive"""
 
 
-def open_path(path: str | Path, **options: Any) -> Dataset:
-    """The dataset at `path`; `options` go to its format. Raises UserError where none or several formats fit."""
+def open_path(path: str | Path, *, say: Callable[[str], None] | None = None, **options: Any) -> Dataset:
+    """The dataset at `path`; `options` go to its format, `say` is told before an archive is unpacked.
+
+    Raises UserError where none or several formats fit.
+    """
     path = Path(path).expanduser()
     if not path.exists():
         raise UserError(f"There is no file or folder {path.absolute()}. Check the path.")
     try:
-        reasons = {name: form.recognise(path) for name, form in FORMATS.items()}
+        if is_archive(path):
+            unpacked = unpack(path, say=say)
+            found = _open(unpacked.folder, options)
+            return replace(found, source=str(path.resolve()), notes=(*unpacked.notes, *found.notes))
+        return _open(path, options)
     except OSError as fault:
         raise UserError(f"{path} can't be read: {fault.strerror}. Check its permissions.") from fault
-    fitting = {name: reason for name, reason in reasons.items() if reason is not None}
-    if len(fitting) > 1:
-        both = " and as ".join(f"'{name}' ({reason})" for name, reason in fitting.items())
-        raise UserError(f"{path} can be read as {both}. Move one of them to a folder of its own.")
-    if fitting:
-        return FORMATS[next(iter(fitting))].read(path, **options)
+
+
+def _open(path: Path, options: dict[str, Any]) -> Dataset:
+    form, reason = recognise(path)
+    found = FORMATS[form].read(path, **options)
+    return replace(found, notes=(f"recognised as {form}: {reason}", *found.notes))
+
+
+def recognise(path: Path) -> tuple[str, str]:
+    """The name of the format, and why. Raises UserError where none or several fit."""
+    for table in (SPECIFIC, GENERAL):
+        reasons = {name: form.recognise(path) for name, form in table.items()}
+        fitting = {name: reason for name, reason in reasons.items() if reason is not None}
+        if len(fitting) > 1:
+            both = " and as ".join(f"'{name}' ({reason})" for name, reason in fitting.items())
+            raise UserError(f"{path} can be read as {both}. Move one of them to a folder of its own.")
+        if fitting:
+            return next(iter(fitting.items()))
     if path.is_dir():
         raise UserError(f"{path.absolute()}: {folder.why_not(path)} What can be read:{LAYOUTS}")
     raise UserError(f"{path.absolute()} is a file of no known layout. What can be read:{LAYOUTS}")
+
+
+def write(dataset: Dataset, out: Path, form: str) -> list[str]:
+    """Write the data set into the new folder `out` in the format `form`: what that format can't say, a sentence each.
+
+    Raises UserError for a format that can't be written, a folder that exists, and what the format can't hold at all.
+    """
+    if form not in WRITERS:
+        raise UserError(f"'{form}' is no format to write{did_you_mean(form, WRITERS)} Formats: {', '.join(WRITERS)}.")
+    found: list[str] = WRITERS[form](dataset, Path(out).expanduser())
+    return found

@@ -1,0 +1,196 @@
+"""One look at everything: each image decoded once, measured, its kind noted; each mask read beside it.
+
+images, masks -> Seen: arrays (N, …), reasons of what can't be read, sums for statistics. Large images are read one at a
+time, large JPEGs at a smaller scale, and what would blow up far beyond its file's size is not decoded: memory stays
+bounded however many threads look.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import math
+import os
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from hubel.data.decode import BadImage, Header, convert, decode, header_of, opened, pixels_of, reading
+from hubel.data.images import ConcatImages, FileImages, Images, evenly
+from hubel.data.looks import LOOK, Looks, measure
+from hubel.data.masks import IGNORE, Masks
+from hubel.data.odd import odd_kinds
+from hubel.data.whole import fault_of
+
+LARGE = 8_000_000  # pixels: from here on one at a time, and made smaller before they are measured
+BOMB_BYTES, BOMB_RATIO = 2**26, 200  # an image that fills so much memory, and so many times its file, is not decoded
+BLOCK = 2048  # images in flight
+TALLIED = 2000  # images whose values are counted for the statistics of channels
+POINTS = 65536  # values of each that are counted
+
+
+@dataclass(eq=False)
+class Seen:
+    """What one look at N images found."""
+
+    rows: np.ndarray  # (N,) of LOOK
+    facts: np.ndarray  # (N, 2) channels and bits per value; 0 where not read
+    odd: np.ndarray  # (N,) uint16: bits of odd.KINDS
+    faults: dict[int, str] = field(default_factory=dict)  # position: why the image can't be read
+    bombs: dict[int, str] = field(default_factory=dict)  # position: what it would become
+    mask_faults: dict[int, str] = field(default_factory=dict)
+    strange: dict[int, dict[int, int]] = field(default_factory=dict)  # position: {value of the mask: pixels}
+    pixels: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), np.int64))  # (N, K + 1) per class; last: none
+    tally: np.ndarray = field(default_factory=lambda: np.zeros((3, 256)))  # shares of values of each channel, added up
+    tallied: int = 0
+
+    @property
+    def looks(self) -> Looks:
+        return Looks(self.rows)
+
+
+def look_at(
+    images: Images, masks: Any = None, *, train: np.ndarray | None = None, workers: int | None = None,
+    tick: Callable[[], None] = lambda: None,
+) -> Seen:  # fmt: skip
+    """Look at every image, and its mask, by threads; `tick` is called after each. Values of `train` are counted."""
+    count = len(images)
+    seen = Seen(np.zeros(count, LOOK), np.zeros((count, 2), np.int64), np.zeros(count, np.uint16))
+    if masks is not None:
+        seen.pixels = np.zeros((count, len(masks.classes) + 1), np.int64)
+    train = np.arange(count) if train is None else train
+    eye = _Eye(images, masks, seen, set(train[evenly(len(train), TALLIED)].tolist()))
+    with ThreadPoolExecutor(workers or os.cpu_count() or 1) as pool:
+        for start in range(0, count, BLOCK):
+            for _ in pool.map(eye.look, range(start, min(start + BLOCK, count))):
+                tick()
+    return seen
+
+
+class _Eye:
+    """Looks at one image after the other; each call writes rows of its own."""
+
+    def __init__(self, images: Images, masks: Any, seen: Seen, counted: set[int]):
+        self.images, self.masks, self.seen, self.counted = images, masks, seen, counted
+        self.alone, self.adding = threading.Lock(), threading.Lock()
+
+    def look(self, i: int) -> None:
+        try:
+            self._image(i)
+        except (BadImage, OSError, MemoryError) as fault:
+            self.seen.faults[i] = str(fault) or type(fault).__name__
+        if self.masks is not None:
+            self._mask(i)
+
+    def _image(self, i: int) -> None:
+        images, inner = self.images, i
+        while isinstance(images, ConcatImages):
+            images, inner = images._find(inner)
+        if isinstance(images, FileImages):
+            self._file(i, images, inner)
+            return
+        image = images.read(inner)
+        self.seen.facts[i] = image.shape[2], 8 * image.dtype.itemsize
+        self._measured(i, image, *image.shape[:2])
+
+    def _file(self, i: int, images: FileImages, inner: int) -> None:
+        path = images.path(inner)
+        with reading():
+            size = os.stat(path).st_size  # noqa: PTH116, hot
+        head, large, data = self._head(i, path, size, images.max_pixels)
+        if data is None:
+            self.seen.bombs[i] = f"{size / 1e3:,.1f} kB would become {_memory(head) / 1e6:,.0f} MB"
+            self.seen.rows[i]["height"], self.seen.rows[i]["width"] = head.height, head.width
+            return
+        with self.alone if large else contextlib.nullcontext():
+            image = _small(data, head) if large else decode(data, max_pixels=images.max_pixels)
+            self.seen.facts[i] = image.shape[2], 8 * image.dtype.itemsize
+            self._measured(i, convert(image, images.channels, images.depth), head.height, head.width)
+
+    def _head(self, i: int, path: str, size: int, max_pixels: int) -> tuple[Header, bool, bytes | None]:
+        """What the file says of itself, whether it is large, and its content, None where it is a bomb."""
+        with reading(), open(path, "rb") as file:  # noqa: PTH123, hot
+            data = file.read()
+        with opened(io.BytesIO(data), max_pixels) as image:
+            head = header_of(image)
+            with contextlib.suppress(Exception):  # damage behind the header: decoding names it
+                self.seen.odd[i] = odd_kinds(image, path, head.depth)
+            bomb = _memory(head) > max(BOMB_BYTES, BOMB_RATIO * size) and image.mode != "1"
+        return head, head.height * head.width > LARGE, None if bomb else data
+
+    def _measured(self, i: int, image: np.ndarray, height: int, width: int) -> None:
+        self.seen.rows[i] = measure(image)
+        self.seen.rows[i]["height"], self.seen.rows[i]["width"] = height, width
+        if i in self.counted:
+            shares = value_shares(image)
+            with self.adding:
+                self.seen.tally += shares
+                self.seen.tallied += 1
+
+    def _mask(self, i: int) -> None:
+        try:
+            if isinstance(self.masks, Masks):
+                if not len(self.masks.names[i]):
+                    return
+                raw = self.masks.raw(i)
+                numbers = self.masks.numbers(raw)
+                odd = _strange(self.masks, raw, numbers)
+                if odd:
+                    self.seen.strange[i] = odd
+            else:
+                numbers = self.masks.read(i)
+        except (BadImage, OSError) as fault:
+            self.seen.mask_faults[i] = str(fault)
+            return
+        classes = len(self.masks.classes)
+        counts = np.bincount(numbers.ravel(), minlength=IGNORE + 1)
+        self.seen.pixels[i, :classes], self.seen.pixels[i, classes] = counts[:classes], counts[IGNORE]
+
+
+def _memory(head: Header) -> int:
+    """Bytes of the decoded image."""
+    return head.height * head.width * head.channels * head.depth // 8
+
+
+def _strange(masks: Masks, raw: np.ndarray, numbers: np.ndarray) -> dict[int, int]:
+    """{value: pixels} of what is neither a class nor ignored."""
+    unknown = raw[numbers == IGNORE]
+    if not unknown.size:
+        return {}
+    values, counts = np.unique(unknown, return_counts=True)
+    odd = ~np.isin(values, [*masks.values.tolist(), *masks.ignore])
+    return dict(zip(values[odd].tolist(), counts[odd].tolist(), strict=True))
+
+
+def _small(data: bytes, head: Header) -> np.ndarray:
+    """A large image in at most LARGE pixels or so, whole or BadImage: JPEG by its own smaller scales."""
+    factor = math.ceil(math.sqrt(head.height * head.width / LARGE))
+    with Image.open(io.BytesIO(data)) as image:
+        form = image.format
+        if form in ("JPEG", "MPO"):
+            fault = fault_of(form, data)
+            if fault:
+                raise BadImage(fault)
+            image.draft(None, (image.width // factor, image.height // factor))
+            try:
+                return pixels_of(image)
+            except (OSError, SyntaxError, ValueError) as broken:
+                raise BadImage(f"damaged: {broken}") from broken
+    whole = decode(data, max_pixels=head.height * head.width)
+    size = max(1, whole.shape[1] // factor), max(1, whole.shape[0] // factor)
+    return cv2.resize(whole, size, interpolation=cv2.INTER_AREA).reshape(size[1], size[0], -1)
+
+
+def value_shares(image: np.ndarray) -> np.ndarray:
+    """(H, W, C) -> (3, 256): the share of each channel's values that falls on each of 256 levels; grey three times."""
+    step = max(1, math.isqrt(image.shape[0] * image.shape[1] // POINTS))
+    some = image[::step, ::step]
+    some = (some >> 8).astype(np.uint8) if some.dtype == np.uint16 else some
+    counts = [np.bincount(some[..., c].ravel(), minlength=256) for c in range(some.shape[2])]
+    return np.stack(counts * (3 // len(counts))) / (some.shape[0] * some.shape[1])
