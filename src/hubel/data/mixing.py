@@ -110,7 +110,7 @@ def mix(images: Tensor, pairs: Pairs) -> Tensor:
     weight = torch.from_numpy(pairs.blend[rows]).to(images)[:, None, None, None]
     mixed = torch.lerp(others, images[index], weight)
     _paste(mixed, others, pairs.boxes[rows])
-    return images.index_copy(0, index, mixed)
+    return images.clone().index_copy_(0, index, mixed)  # the clone keeps channels last
 
 
 def _paste(images: Tensor, others: Tensor, boxes: np.ndarray) -> None:
