@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, StrictUndefined, Template
+from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
 from hubel.report import sections, settings, text
@@ -50,9 +51,9 @@ def render(data: ReportData, private: bool = False) -> str:
         data = without_names(data)
     pictures = Pictures(data)
     context = _context(data) | {"private": private}
-    bare = _fill(context, pictures.within(0))
+    bare = fill("report.html", context | pictures.within(0))
     room = min(PICTURES, LIMIT - len(bare.encode()) - 50_000)
-    return _fill(context, pictures.within(room)) if room > 0 else bare
+    return fill("report.html", context | pictures.within(room)) if room > 0 else bare
 
 
 def write(data: ReportData, path: str | Path, private: bool = False) -> Path:
@@ -62,15 +63,16 @@ def write(data: ReportData, path: str | Path, private: bool = False) -> Path:
     return path
 
 
-def _fill(context: dict[str, Any], pictures: dict[str, Any]) -> str:
-    style, script = _source("report.css"), _source("report.js")
+def fill(template: str, values: Mapping[str, Any], styles: Sequence[str] = ("report.css",)) -> str:
+    """A template of this folder with its values, our styles and our script, under a policy that allows only these."""
+    style, script = "".join(_source(name) for name in styles), _source("report.js")
     policy = (
         f"default-src 'none'; img-src data:; style-src '{_hash(style)}'; script-src '{_hash(script)}'; "
         "base-uri 'none'; form-action 'none'"
     )
-    # Our own two files are the only text that reaches the page unescaped.
+    # Our own files are the only text that reaches the page unescaped.
     ours = {"style": Markup(style), "script": Markup(script), "policy": policy}
-    return _template().render(**context, **pictures, **ours)
+    return _environment().get_template(template).render(**values, **ours)
 
 
 def _context(data: ReportData) -> dict[str, Any]:
@@ -104,16 +106,17 @@ def _source(name: str) -> str:
 
 
 @cache
-def _template() -> Template:
-    """Every value that the template prints passes `clean`, then is escaped."""
+def _environment() -> Environment:
+    """Every value that a template prints passes `clean`, then is escaped."""
     environment = Environment(
-        autoescape=True, undefined=StrictUndefined, finalize=_harmless, trim_blocks=True, lstrip_blocks=True
-    )
+        loader=FunctionLoader(_source), autoescape=True, undefined=StrictUndefined, finalize=_harmless,
+        trim_blocks=True, lstrip_blocks=True,
+    )  # fmt: skip
     environment.filters |= {
         "percent": text.percent, "figure": text.figure, "duration": text.duration, "short": text.shorten,
         "metric": text.metric_name,
     }  # fmt: skip
-    return environment.from_string(_source("report.html"))
+    return environment
 
 
 def _harmless(value: Any) -> Any:
