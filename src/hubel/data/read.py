@@ -5,16 +5,24 @@ images.read(i) (H, W, C) -> (h, w, C) uint8 or uint16 and the 3×3 from source p
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
-from hubel.data.apply import apply_image
+from hubel.data.apply import apply_image, move_image
 from hubel.data.augment import Augment, Draws
 from hubel.data.decode import BadImage, convert
 from hubel.data.images import Images
+from hubel.data.photometric import apply_look
 from hubel.data.preprocess import Preprocess
+from hubel.data.source import Source, open_image
+from hubel.ops.crop import resample, snap
 from hubel.ops.geometry import compose
+from hubel.ops.resize import shrinkage
+
+AT_ONCE = 16  # images that are opened before the first of them is decoded
 
 
 def _no_rectangle() -> np.ndarray:
@@ -56,42 +64,83 @@ class Reader:
 
     def one(self, example: int, slot: int = 0, epoch: int = 0) -> Example:
         """The example that stands in `slot` of `epoch`; a file that cannot be read gives zeros and a fault."""
-        try:
-            image = self.images.read(int(example))
-        except (BadImage, OSError) as fault:
-            return self._missing(str(fault) or type(fault).__name__)
-        except Exception as fault:
-            raise RuntimeError(
-                f"reading image {example}, {self.images.name(int(example))!r}, failed: {fault}"
-            ) from fault
-        return self._ready(image, int(example), slot, epoch)
+        return self._some(epoch, np.array([slot]), np.array([example]), [None])[0]
 
     def many(self, epoch: int, slots: np.ndarray, index: np.ndarray) -> Examples:
-        return collate([self.one(i, s, epoch) for i, s in zip(index, slots, strict=True)], index)
+        """The examples at `index` (B,), which stand in `slots` (B,) of `epoch`."""
+        depth = np.uint8 if self.preprocess.depth == 8 else np.uint16
+        pixels = np.empty((len(index), *self.preprocess.size, self.preprocess.channels), dtype=depth)
+        examples: list[Example] = []
+        for start in range(0, len(index), AT_ONCE):
+            rows = slice(start, start + AT_ONCE)
+            examples += self._some(epoch, slots[rows], index[rows], list(pixels[rows]))
+        for row, example in zip(pixels, examples, strict=True):
+            if example.pixels is not row:
+                row[:] = example.pixels
+        return collate(examples, index, pixels)
 
-    def _ready(self, image: np.ndarray, example: int, slot: int, epoch: int) -> Example:
-        size, target = (image.shape[0], image.shape[1]), self.preprocess.size
-        place, examples = (self.seed, epoch, np.array([slot])), np.array([example])
-        if self.augment is not None and self.augment.crop:  # from the source at once: resampled once
-            draws = self.augment.draw(*place, size, target, examples=examples)
-            return self._resampled(image, draws)
-        if self.augment is not None and self.augment.turns:  # the fit and the turn as one
-            draws = self.augment.draw(*place, target, target, examples=examples)
-            fitted = compose(self.preprocess.matrix(*size), draws.matrices)
-            border = "zero" if self.preprocess.policy == "letterbox" else draws.border
-            return self._resampled(image, replace(draws, matrices=fitted, border=border))
-        pixels, fit = self.preprocess.geometry(image)
-        if self.augment is None or self.augment == Augment():
-            return Example(pixels, fit, size)
-        draws = self.augment.draw(*place, target, target, examples=examples)  # whole pixels: none is resampled
-        return Example(apply_image(pixels, draws), compose(fit, draws.matrices[0]), size, draws.erase[0])
+    def _some(
+        self, epoch: int, slots: np.ndarray, index: np.ndarray, out: Sequence[np.ndarray | None]
+    ) -> list[Example]:
+        """Open all, draw for all at once, then read one after the other, into `out` where that saves a copy."""
+        sources = [self._try(open_image, self.images, int(i)) for i in index]
+        draws = self._draw(epoch, slots, index, [None if isinstance(s, str) else s.size for s in sources])
+        return [
+            self._missing(source) if isinstance(source, str) else self._ready(source, int(i), draws, row, out[row])
+            for row, (source, i) in enumerate(zip(sources, index, strict=True))
+        ]
 
-    def _resampled(self, image: np.ndarray, draws: Draws) -> Example:
-        """From the source at once: resampled once."""
-        size = (image.shape[0], image.shape[1])
+    def _try(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """What it returns, or the reason why the image, which is the last argument, can't be read."""
+        try:
+            return function(*arguments)
+        except (BadImage, OSError) as fault:
+            return str(fault) or type(fault).__name__
+        except Exception as fault:
+            name = self.images.name(arguments[-1])
+            raise RuntimeError(f"reading image {arguments[-1]}, {name!r}, failed: {fault}") from fault
+
+    def _draw(
+        self, epoch: int, slots: np.ndarray, index: np.ndarray, sizes: list[tuple[int, int] | None]
+    ) -> Draws | None:
+        """Source -> target where images are cropped, turned or bent, fitted -> target where they are only moved."""
+        augment, target = self.augment, self.preprocess.size
+        if augment is None or augment == Augment():
+            return None
+        whole = np.array([target if size is None else size for size in sizes]).T  # (2, B)
+        draws = augment.draw(
+            self.seed, epoch, slots, (whole[0], whole[1]) if augment.crop else target, target, examples=index
+        )
+        if augment.crop or not augment.turns:
+            return draws
+        fits = np.stack([self.preprocess.matrix(int(height), int(width)) for height, width in whole.T])
+        border = "zero" if self.preprocess.policy == "letterbox" else draws.border
+        return replace(draws, matrices=compose(fits, draws.matrices), border=border)
+
+    def _ready(self, source: Source, example: int, draws: Draws | None, row: int, out: np.ndarray | None) -> Example:
+        from_source = draws is not None and self.augment is not None and bool(self.augment.crop or self.augment.turns)
+        shrunk = float(shrinkage(draws.matrices[row], source.size).min()) if draws is not None and from_source else 1.0
+        found = self._try(lambda _: source.pixels(shrunk), example)
+        if isinstance(found, str):
+            return self._missing(found)
+        image, lead = found
         image = convert(image, self.preprocess.channels, self.preprocess.depth)
-        control = None if draws.control is None else draws.control[0]
-        return Example(apply_image(image, draws), draws.matrices[0], size, draws.erase[0], control)
+        lead = np.eye(3) if lead is None else lead
+        if draws is None or not from_source:
+            return self._fitted(image, lead, source.size, draws, row)
+        own = replace(draws, matrices=(draws.matrices[row] @ np.linalg.inv(lead))[None])
+        pixels, matrix = resampled(image, own, row, out)
+        control = None if draws.control is None else draws.control[row]
+        return Example(pixels, compose(lead, matrix), source.size, draws.erase[row], control)
+
+    def _fitted(
+        self, image: np.ndarray, lead: np.ndarray, size: tuple[int, int], draws: Draws | None, row: int
+    ) -> Example:
+        """As evaluation sees it, then moved by whole pixels: none is resampled twice."""
+        pixels, fit = self.preprocess.geometry(image)
+        if draws is None:
+            return Example(pixels, compose(lead, fit), size)
+        return Example(apply_image(pixels, draws, row), compose(lead, fit, draws.matrices[row]), size, draws.erase[row])
 
     def _missing(self, reason: str) -> Example:
         height, width = self.preprocess.size
@@ -100,9 +149,25 @@ class Reader:
         return Example(pixels, np.eye(3), (height, width), fault=reason)
 
 
-def collate(examples: list[Example], index: np.ndarray) -> Examples:
-    """Stack; 16-bit pixels become int32, which torch can compute with."""
-    pixels = np.stack([e.pixels for e in examples])
+def resampled(
+    image: np.ndarray, draws: Draws, row: int = 0, out: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """The image by `draws` with the one matrix that leads from its pixels: resampled once; and the matrix in effect.
+
+    A crop is moved to whole pixels of the image, by half of one at most: see ops/crop.py.
+    """
+    matrix, free = draws.matrices[0], draws.turned or draws.control is not None
+    crop = None if free else snap(matrix, (image.shape[0], image.shape[1]), draws.size)
+    if crop is not None:
+        pixels, matrix = resample(image, crop, draws.size, out), crop.matrix(draws.size)
+    else:
+        control = None if draws.control is None else draws.control[row : row + 1]
+        pixels = move_image(image, replace(draws, control=control))
+    return (pixels if draws.look.plain else apply_look(pixels, draws.look, row)), matrix
+
+
+def collate(examples: list[Example], index: np.ndarray, pixels: np.ndarray) -> Examples:
+    """`pixels` (B, h, w, C) of these; 16 bits become int32, which torch can compute with."""
     return Examples(
         pixels if pixels.dtype == np.uint8 else pixels.astype(np.int32),
         np.stack([e.matrix for e in examples]).astype(np.float32),

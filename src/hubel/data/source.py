@@ -1,0 +1,84 @@
+"""One image, opened but not yet decoded: its size first, so that it is decoded at the size that is needed.
+
+`open_image(images, i)` gives a `Source` of any kind of Images: `size` (height, width) of the source, in whose pixels
+annotations stand, and `pixels(shrinkage)` -> (H', W', C) with the 3×3 that leads from source pixels to these.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+
+from hubel.data.decode import convert
+from hubel.data.images import FileImages, Images
+from hubel.data.jpeg import PlainJpeg, plain_file
+from hubel.ops.geometry import scaling
+
+
+class Source(Protocol):
+    """An image that is read when it is asked for."""
+
+    @property
+    def size(self) -> tuple[int, int]: ...
+
+    def pixels(self, shrinkage: float = 1.0) -> tuple[np.ndarray, np.ndarray | None]:
+        """(H', W', C) and source -> these pixels, None for the identity; raises BadImage.
+
+        A source that can be read smaller may be, where at least `shrinkage` of its pixels fall on one of the target.
+        """
+        ...
+
+
+@runtime_checkable
+class Openable(Protocol):
+    """Images that can be opened before they are read."""
+
+    def open(self, i: int) -> Source: ...
+
+
+def open_image(images: Images, i: int) -> Source:
+    """The image at position i; raises BadImage where it can't be read."""
+    if isinstance(images, Openable):
+        return images.open(i)
+    if isinstance(images, FileImages):
+        plain = plain_file(images.path(i), images.max_pixels)
+        if plain is not None:
+            return Scalable(plain, images.channels, images.depth)
+    return Whole(images.read(i))
+
+
+@dataclass(frozen=True)
+class Whole:
+    """An image that is there already."""
+
+    image: np.ndarray
+
+    @property
+    def size(self) -> tuple[int, int]:
+        return self.image.shape[0], self.image.shape[1]
+
+    def pixels(self, shrinkage: float = 1.0) -> tuple[np.ndarray, np.ndarray | None]:
+        return self.image, None
+
+
+@dataclass(frozen=True)
+class Scalable:
+    """A JPEG file: 1/2, 1/4 and 1/8 of its size are as fast to read as they are small."""
+
+    file: PlainJpeg
+    channels: int
+    depth: int
+
+    @property
+    def size(self) -> tuple[int, int]:
+        return self.file.size
+
+    def pixels(self, shrinkage: float = 1.0) -> tuple[np.ndarray, np.ndarray | None]:
+        scale = self.file.scale(shrinkage)
+        image = convert(self.file.read(self.channels, scale), self.channels, self.depth)
+        if scale == 1:
+            return image, None
+        height, width = (side // scale for side in self.size)  # a last pixel that is half outside is left out
+        return image[: max(1, height), : max(1, width)], scaling(1 / scale, 1 / scale)

@@ -1,0 +1,96 @@
+"""A rectangle of whole pixels onto a target, fast: what random crops need, out(x') = in(x0 + x' · (x1 − x0) / w).
+
+Up to a shrinkage of `LINEAR_UP_TO` it is interpolated bilinearly; up to 2 each target pixel is the mean of 2 × 2 such
+samples, which are spread over its area; beyond that it is the mean over its area. Against a float64 Lanczos resampling
+the error of the first two is no larger than that of an antialiased bilinear one (`tests/ops/test_crop.py`).
+Images (H, W, C) uint8 or uint16; matrices (3, 3) source -> target, see `ops.geometry`.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+from hubel.ops.geometry import TOLERANCE
+
+SMALLEST = 64  # pixels: a narrower crop is worth its exact place
+LINEAR_UP_TO = 1.375
+SAMPLES_UP_TO = 2.0
+
+
+class Crop(NamedTuple):
+    """Pixels x0 … x1 − 1 and y0 … y1 − 1, turned as flagged."""
+
+    x0: int
+    y0: int
+    x1: int
+    y1: int
+    mirrored: bool = False  # left and right
+    upturned: bool = False  # up and down
+
+    def matrix(self, size: tuple[int, int]) -> np.ndarray:
+        """(3, 3): the source's pixels -> a target of `size` (height, width)."""
+        a, x = _axis(self.x0, self.x1, size[1], self.mirrored)
+        b, y = _axis(self.y0, self.y1, size[0], self.upturned)
+        return np.array([[a, 0.0, x], [0.0, b, y], [0.0, 0.0, 1.0]])
+
+
+def _axis(low: int, high: int, length: int, turned: bool) -> tuple[float, float]:
+    factor = length / (high - low)
+    return (-factor, high * factor) if turned else (factor, -low * factor)
+
+
+def snap(matrix: np.ndarray, size_in: tuple[int, int], size_out: tuple[int, int]) -> Crop | None:
+    """The crop of whole pixels nearest to what the matrix shows: each edge moves by half a source pixel at most.
+
+    None where the matrix turns or tilts, shows what lies outside of the image (height, width) `size_in`, or less than
+    `SMALLEST` pixels of it across or down.
+    """
+    (a, p, x), (q, b, y), (r, s, t) = matrix.tolist()
+    if p or q or r or s or t != 1 or not a or not b:
+        return None
+    across, down = _edges(a, x, size_in[1], size_out[1]), _edges(b, y, size_in[0], size_out[0])
+    if across is None or down is None:
+        return None
+    return Crop(across[0], down[0], across[1], down[1], a < 0, b < 0)
+
+
+def _edges(factor: float, offset: float, length_in: int, length_out: int) -> tuple[int, int] | None:
+    low, high = sorted((-offset / factor, (length_out - offset) / factor))
+    if low < -TOLERANCE * length_in or high > length_in * (1 + TOLERANCE) or high - low < SMALLEST:
+        return None
+    return max(round(low), 0), min(round(high), length_in)
+
+
+def resample(image: np.ndarray, crop: Crop, size: tuple[int, int], out: np.ndarray | None = None) -> np.ndarray:
+    """(H, W, C) -> (h, w, C) of the same dtype, written into `out` where it is given (C-contiguous)."""
+    part = image[crop.y0 : crop.y1, crop.x0 : crop.x1]
+    out = np.empty((*size, image.shape[2]), image.dtype) if out is None else out
+    flat = out if out.shape[2] > 1 else out[:, :, 0]  # OpenCV drops the axis of a single channel
+    code = (-1 if crop.upturned else 1) if crop.mirrored else (0 if crop.upturned else None)
+    if code is None:
+        _onto(part, flat)
+    else:
+        turned = np.empty_like(flat)
+        _onto(part, turned)
+        cv2.flip(turned, code, dst=flat)
+    return out
+
+
+def _onto(part: np.ndarray, out: np.ndarray) -> None:
+    """The whole of one onto the whole of the other."""
+    (height, width), (h, w) = part.shape[:2], out.shape[:2]
+    factors = height / h, width / w
+    if factors == (1.0, 1.0):
+        out[:] = part if out.ndim == 3 else part[:, :, 0]
+    elif max(factors) <= LINEAR_UP_TO:
+        cv2.resize(part, (w, h), dst=out, interpolation=cv2.INTER_LINEAR)
+    elif max(factors) <= SAMPLES_UP_TO:
+        samples = cv2.resize(part, (2 * w, 2 * h), interpolation=cv2.INTER_LINEAR)
+        cv2.resize(samples, (w, h), dst=out, interpolation=cv2.INTER_AREA)
+    else:  # areas only where both sides shrink: else OpenCV interpolates
+        reduced = min(w, width), min(h, height)
+        means = cv2.resize(part, reduced, interpolation=cv2.INTER_AREA) if reduced != (width, height) else part
+        cv2.resize(means, (w, h), dst=out, interpolation=cv2.INTER_LINEAR)
