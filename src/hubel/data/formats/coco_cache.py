@@ -18,11 +18,11 @@ from typing import Any
 
 import numpy as np
 
-from hubel.data.builtin import cache_folder
 from hubel.data.findings import Finding
 from hubel.data.formats.coco_parse import Parsed, parse
 from hubel.data.images import PackedNames
 from hubel.data.objects import Objects, Skeleton
+from hubel.data.places import cache_folder
 from hubel.data.ragged import Ragged
 
 VERSION = 1
@@ -67,7 +67,8 @@ def _folder(paths: Sequence[Path]) -> Path:
 def load(folder: Path, key: Sequence[dict[str, Any]]) -> Parsed | None:
     """What was stored there for the same files, or None. Arrays are read-only views of files."""
     try:
-        told = json.loads((folder / "index.json").read_bytes())
+        digest, text = (folder / "index").read_bytes().split(b"\n", 1)
+        told = json.loads(text) if digest == _digest(text) else {}
         if told["version"] != VERSION or told["key"] != list(key):
             return None
         arrays = {name: _mapped(folder / f"{name}.npy", *kind) for name, kind in told["arrays"].items()}
@@ -81,6 +82,10 @@ def _mapped(path: Path, kind: str, shape: Sequence[int], total: int) -> np.ndarr
     if array.dtype.str != kind or list(array.shape) != shape or _sum(array) != total:
         raise ValueError(f"{path} is damaged")
     return array
+
+
+def _digest(text: bytes) -> bytes:
+    return hashlib.blake2b(text, digest_size=16).hexdigest().encode()
 
 
 def _sum(array: np.ndarray) -> int:
@@ -124,7 +129,8 @@ def store(folder: Path, key: Sequence[dict[str, Any]], parsed: Parsed) -> None:
             "skeleton": None if skeleton is None else (skeleton.names, skeleton.edges),
             "findings": [asdict(finding) for finding in parsed.findings],
         }  # fmt: skip
-        (temporary / "index.json").write_text(json.dumps(told), encoding="utf-8")
+        text = json.dumps(told).encode("utf-8")
+        (temporary / "index").write_bytes(_digest(text) + b"\n" + text)
         shutil.rmtree(folder, ignore_errors=True)
         temporary.rename(folder)
     except (OSError, ValueError):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import count
 
 import numpy as np
 from msgspec import DecodeError, Raw
@@ -42,7 +43,7 @@ class Classes:
         if category.name not in self.names:
             self.names.append(category.name)
             free = category.id not in self.numbers
-            self.numbers.append(category.id if free else max(self.numbers) + 1)
+            self.numbers.append(category.id if free else next(k for k in count(1) if k not in self.numbers))
             if not free:
                 self._differs(category, log)
             return len(self.names) - 1

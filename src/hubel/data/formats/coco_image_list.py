@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from itertools import count, islice
 from typing import Any
 
 import numpy as np
@@ -68,16 +69,17 @@ class ImageList:
         return (*found, number)
 
     def _numbers(self, ids: Sequence[int | str]) -> np.ndarray:
-        """Images whose id is text are numbered after all others, or by the number in the text where all are free."""
-        texts = [one for one in ids if isinstance(one, str)]
+        """Images whose id is text have the number in it, or are numbered with what is free."""
+        texts = list(dict.fromkeys(one for one in ids if isinstance(one, str)))
         if texts:
-            most = max((one for one in ids if isinstance(one, int)), default=0)
-            self.by_text = {text: most + k for k, text in enumerate(dict.fromkeys(texts), 1)}
-            self.log.add(
-                "malformed entry", f"{len(texts):,} images have text as id ('{texts[0][:40]}'), expected numbers; they "
-                f"are numbered from {most + 1}", "Nothing has to be done: objects find their images all the same.",
-                severity="note",
-            )  # fmt: skip
+            used = {one for one in ids if isinstance(one, int)}
+            said = [int(text) if text.isdecimal() and len(text) < 19 else 0 for text in texts]
+            free = (k for k in count(1) if k not in used)
+            good = len({*said, 0}) == len(texts) + 1 and not used & set(said)
+            self.by_text = dict(zip(texts, said if good else islice(free, len(texts)), strict=True))
+            reason = f"{len(texts):,} images have text as id ('{texts[0][:40]}' …), expected numbers"
+            action = "Nothing has to be done: objects find their images all the same."
+            self.log.add("malformed entry", reason, action, severity="note")
         return np.array([self.by_text[one] if isinstance(one, str) else one for one in ids], dtype=np.int64)
 
     def _first_ones(self, numbers: np.ndarray, lines: Sequence[int]) -> list[int]:

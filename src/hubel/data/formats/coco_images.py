@@ -152,13 +152,9 @@ def _missing(found: Found, names: Sequence[bytes], folders: Sequence[str], shown
     """One finding, however many are missing."""
     first = ", ".join(names[k].decode("utf-8", "backslashreplace") for k in found.gone)
     more = " …" if found.missing > LISTED else ""
-    count = (
-        f"{found.missing:,} of {len(names):,} image files are"
-        if found.missing < len(names)
-        else f"none of the {len(names):,} image files is"
-    )
+    some = found.missing < len(names)
+    count = f"{found.missing:,} of {len(names):,} image files are" if some else f"none of {len(names):,} image files is"
     places = ", ".join(_called(folder) for folder in folders)
-    return Finding(
-        "missing file", shown, f"{count} there: {first}{more}", f"Add the files (looked for in {places}), or remove "
-        "the entries.", severity="error",
-    )  # fmt: skip
+    reason = f"{count} {'not ' * some}there: {first}{more}"
+    action = f"Add the files (looked for in {places}), or remove the entries."
+    return Finding("missing file", shown, reason, action, severity="error")

@@ -7,21 +7,22 @@ from typing import Any
 import numpy as np
 
 DECIMALS = 9  # tried before digits are counted one number at a time
+WHOLE = 2**24  # up to here float32 holds every whole number
 
 
 def shortest(values: np.ndarray) -> np.ndarray:
     """float32 -> the float64 with the shortest text that is the same float32: 185.66, not 185.66000366210938."""
     flat = np.ascontiguousarray(values, np.float32).ravel()
     wide = flat.astype(np.float64)
-    found, todo = wide.copy(), np.flatnonzero(np.isfinite(flat) & (wide != np.round(wide)))
+    large = np.flatnonzero(np.isfinite(flat) & (np.abs(wide) > WHOLE))
+    found, todo = wide.copy(), np.flatnonzero((np.abs(wide) <= WHOLE) & (wide != np.round(wide)))
     for digits in range(1, DECIMALS + 1):
-        if not len(todo):
-            break
         tried = np.round(wide[todo], digits)
         same = tried.astype(np.float32) == flat[todo]
         found[todo[same]] = tried[same]
         todo = todo[~same]
-    found[todo] = [float(str(value)) for value in flat[todo]]
+    for rest in (large, todo):
+        found[rest] = [float(str(value)) for value in flat[rest]]
     return found.reshape(np.shape(values))
 
 

@@ -115,8 +115,6 @@ class Columns:
         flags = self._join("flags").astype(np.uint8, copy=False)
         if flags.any():
             columns["flags"] = flags
-        if np.isnan(columns["areas"]).all():
-            del columns["areas"]
         columns["outlines"], columns["runs"] = self._outlines(), self._runs()
         points = self._keypoints(len(skeleton.names) if skeleton else 0)
         if points is not None:

@@ -7,6 +7,7 @@ the shortest number with x + w equal to the right edge.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,10 @@ from msgspec import json
 from hubel.data import rle
 from hubel.data.dataset import SPLITS, Dataset
 from hubel.data.faults import ring_areas
+from hubel.data.formats.coco_find import PART
 from hubel.data.formats.coco_lost import lost
 from hubel.data.formats.coco_numbers import plain, shortest, widths
-from hubel.data.formats.copies import REST, copy_images, new_folder, places
+from hubel.data.formats.copies import REST, Places, copy_images, new_folder, places
 from hubel.data.objects import CROWD, Objects
 from hubel.data.sizes import image_sizes
 from hubel.errors import UserError
@@ -37,7 +39,7 @@ def write(dataset: Dataset, out: Path) -> list[str]:
         known = ", ".join(dataset.annotations) or "nothing"
         raise UserError(f"{dataset.name} has no objects for COCO JSON, only {known}. Choose another format.")
     out = new_folder(Path(out))
-    where = places(dataset)
+    where = _without_years(places(dataset))
     parts = np.array(where.parts, dtype=object)
     images = _Images(dataset, where.names)
     classes = _Classes(dataset, objects)
@@ -54,6 +56,18 @@ def write(dataset: Dataset, out: Path) -> list[str]:
                 f"{path} can't be written: {fault.strerror}. Make room, or choose another folder."
             ) from fault
     return lost(dataset, objects, images.renumbered, where.renamed) + classes.notes + missing
+
+
+def _without_years(where: Places) -> Places:
+    """train2017/1.jpg -> 1.jpg, where all images of a part lie there: the folder of the part takes its place."""
+    names = list(where.names)
+    for part in set(where.parts):
+        own = [i for i, other in enumerate(where.parts) if other == part]
+        above = {names[i].partition("/")[0] if "/" in names[i] else "" for i in own}
+        if len(above) == 1 and PART.fullmatch(above.pop().lower()):
+            for i in own:
+                names[i] = names[i].partition("/")[2]
+    return replace(where, names=tuple(names))
 
 
 def _parts(dataset: Dataset, parts: Sequence[str]) -> list[str]:
