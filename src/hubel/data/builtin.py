@@ -23,6 +23,7 @@ import numpy as np
 from hubel.data.dataset import Dataset
 from hubel.data.formats import idx
 from hubel.data.images import ArrayImages
+from hubel.data.places import cache_folder as cache_folder
 from hubel.errors import UserError
 
 FASHION_CLASSES = (
@@ -78,12 +79,6 @@ def fashion_mnist(folder: str | Path | None = None, download: bool = False, open
         )
     dataset = idx.read(found, "fashion-mnist", FASHION_CLASSES, mirror=True)
     return replace(dataset, notes=(*dataset.notes, "a mirrored garment keeps its class: flips are allowed"))
-
-
-def cache_folder() -> Path:
-    """The user's cache: $XDG_CACHE_HOME or ~/.cache, then hubel. Not created."""
-    root = os.environ.get("XDG_CACHE_HOME", "")
-    return (Path(root) if os.path.isabs(root) else Path.home() / ".cache") / "hubel"  # noqa: PTH117
 
 
 def _over_https(url: str) -> AbstractContextManager[IO[bytes]]:

@@ -17,10 +17,10 @@ from typing import Any
 
 import numpy as np
 
-from hubel.data.builtin import cache_folder
 from hubel.data.dataset import Bad, Dataset
 from hubel.data.decode import BadImage, decode
 from hubel.data.images import FileImages
+from hubel.data.places import cache_folder
 from hubel.errors import UserError
 
 WORST = 0.5  # a larger share of bad files is a mistake in the path, not in the files

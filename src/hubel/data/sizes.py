@@ -13,9 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
-from hubel.data.builtin import cache_folder
 from hubel.data.decode import BadImage, header
 from hubel.data.images import ArrayImages, ConcatImages, FileImages, Images
+from hubel.data.places import cache_folder
 
 BLOCK = 256  # files per task
 VERSION = b"1"  # of what `header` accepts
