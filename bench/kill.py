@@ -53,6 +53,7 @@ from common import describe, machine, save, table
 
 import hubel
 from hubel.training import checkpoint
+from hubel.training.run import RunFolder
 
 PHASES = ("before the first step", "training", "judging and reporting")
 EARLY, LATE = 0.15, 0.15  # of the kills come before the first step; after the last one
@@ -134,6 +135,9 @@ def carry_through(out: Path, wanted: int, whole: Whole, draw: random.Random, tal
         run = run_of(out)
         tally.anew += run is None
         known = inspect(run, known, board, interval, tally)
+        if run is not None and RunFolder(run).state == "finished":  # killed on its way out: nothing is left to do
+            tally.runs += 1
+            return run
 
 
 def campaign(kills: int, folders: Sequence[Path], seed: int, say: Any = print) -> list[Tally]:

@@ -158,11 +158,13 @@ def test_opening_sweeps_what_a_killed_process_left(run):
     orphan = run.path / f"{atomic.PREFIX}999999999-{atomic._host()}@history.csv.tmp"
     elsewhere = run.path / f"{atomic.PREFIX}999999999-00000000@history.csv.tmp"
     old = run.path / f"{atomic.PREFIX}999999998-00000000@history.csv.tmp"
-    for path in (orphan, elsewhere, old):
+    inside = run.path / "predictions" / orphan.name
+    inside.parent.mkdir()
+    for path in (orphan, elsewhere, old, inside):
         path.write_text("half")
     os.utime(old, (0, 0))
     RunFolder.open(run.path)
-    assert not orphan.exists() and elsewhere.exists() and not old.exists()
+    assert not orphan.exists() and elsewhere.exists() and not old.exists() and not inside.exists()
 
 
 @pytest.mark.parametrize("call", ["open", "fsync", "replace"])

@@ -76,7 +76,8 @@ class RunFolder:
             raise UserError(
                 f"{path} was written by a newer hubel (schema {schema}, this one reads {SCHEMA}). Update hubel."
             )
-        sweep(path)
+        for folder in (path, path / "predictions"):
+            sweep(folder)
         return run
 
     @classmethod
