@@ -21,7 +21,6 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-from hubel.data.builtin import cache_folder
 from hubel.data.members import FAULTS, Member, is_tar, is_zip, members
 from hubel.errors import UserError
 
@@ -77,6 +76,8 @@ def unpack(
     A single folder at the top is left out. `say` is told before work begins. Raises UserError for an archive that is
     damaged, unsafe or too large, and where the cache can't be written.
     """
+    from hubel.data.builtin import cache_folder  # which imports formats, which imports this
+
     real = path.resolve()
     stat = real.stat()
     place = (cache or cache_folder()) / "unpacked" / _digest(os.fsencode(real))

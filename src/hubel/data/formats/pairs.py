@@ -1,0 +1,126 @@
+"""Pairs of images of the same thing or of two, for verification: a CSV file, or pairs.txt as LFW writes it.
+
+    image_1,image_2,same          10 300                        10 folds of 300 + 300 pairs (or: 300)
+    a/1.jpg,a/2.jpg,1             Ann  1  4                     Ann/Ann_0001.jpg, Ann/Ann_0004.jpg: the same
+    a/1.jpg,b/1.jpg,0             Ann  1  Bob  2                Ann/Ann_0001.jpg, Bob/Bob_0002.jpg: two
+
+(LFW: Huang et al. 2007, UMass technical report 07-49.) The dataset has every image of the folder, `label` where each
+lies in a folder of its identity, tables["pairs"] (P, 3) int64 image, image, 1 or 0, tables["folds"] (P,) where given.
+"""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import numpy as np
+
+from hubel.data.dataset import Dataset
+from hubel.data.decode import MAX_PIXELS
+from hubel.data.formats.class_folders import in_folders
+from hubel.data.formats.copies import copy_images, new_folder, places
+from hubel.data.formats.fence import Fence, printable
+from hubel.data.formats.layout import Gathered
+from hubel.data.formats.pairs_text import Pairs, is_pairs, read_pairs
+from hubel.errors import UserError
+
+
+def recognise(path: Path) -> str | None:
+    """Why this is a file of pairs, or a folder with exactly one."""
+    found = file_of(path)
+    return None if found is None else f"{printable(found.name)} with pairs of images"
+
+
+def file_of(path: Path) -> Path | None:
+    """The file of pairs: the path itself, or the only one directly in the folder."""
+    if path.is_file():
+        return path if is_pairs(path) else None
+    if not path.is_dir():
+        return None
+    found = [f for f in path.iterdir() if f.suffix.lower() in (".csv", ".tsv", ".txt") and f.is_file() and is_pairs(f)]
+    return found[0] if len(found) == 1 else None
+
+
+def read(path: Path, *, channels: int | None = None, max_pixels: int = MAX_PIXELS) -> Dataset:
+    """Every image of the folder (of the pairs, where a file is given). UserError where no pair is there."""
+    path = Path(path)
+    file = file_of(path)
+    if file is None:
+        raise UserError(
+            f"{path} is no file of pairs, and holds none or several. Expected columns such as image_1,image_2,same, or "
+            "LFW's pairs.txt."
+        )
+    root = file.parent.resolve()
+    gathered = Gathered(Fence(root))
+    if path.is_dir():
+        gathered.add_folder("")
+    pairs = read_pairs(file, root)
+    for name in (*pairs.left, *pairs.right):
+        gathered.add(name)
+    table = positions_of(pairs, gathered)
+    whole = (table >= 0).all(1)
+    if not whole.any():
+        raise UserError(f"{file}: no line names two images that are there. Put the file beside the images.")
+    label, people, label_notes = _identities(gathered.names)
+    tables = {"pairs": table[whole]} | ({"folds": np.array(pairs.folds)[whole]} if any(pairs.folds) else {})
+    images = gathered.images(channels, max_pixels)
+    same_count = int(table[whole, 2].sum())
+    return Dataset(
+        printable(root.name if path.is_dir() else path.stem),
+        images,
+        label,
+        people,
+        source=str(path.resolve()),
+        format="pairs",
+        notes=(
+            f"{printable(file.name)}: {int(whole.sum()):,} pairs, {same_count:,} of the same; {len(images):,} images",
+            *label_notes,
+            *gathered.notes,
+        ),
+        findings=(*gathered.findings, *pairs.findings),
+        tables=tables,
+        traits={"identities": True} if people else {},
+    )
+
+
+def positions_of(pairs: Pairs, gathered: Gathered) -> np.ndarray:
+    """(P, 3) int64 image, image, same; −1 for an image that is not among those gathered."""
+    left, right = ([gathered.positions.get(name, -1) for name in names] for names in (pairs.left, pairs.right))
+    return np.stack([left, right, pairs.same], axis=1).astype(np.int64).reshape(-1, 3)
+
+
+def write(dataset: Dataset, out: Path) -> list[str]:
+    """pairs.csv beside the images, in the new folder `out`; gives what was lost. UserError without tables["pairs"]."""
+    if "pairs" not in dataset.tables:
+        raise UserError(f"{dataset.name} has no pairs to write. Choose another format.")
+    out = new_folder(Path(out))
+    where = places(dataset)
+    label = dataset.annotations.get("label") if dataset.traits.get("identities") else None
+    names = [f"{part}/{name}".lstrip("/") for part, name in zip(where.parts, where.names, strict=True)]
+    if label is not None:
+        names = in_folders(names, label, dataset.classes)
+    write_table(out / "pairs.csv", dataset.tables["pairs"], names)
+    said = () if label is None else ("label",)
+    lost = [f"'{c}' of {len(dataset):,} images: not said by pairs" for c in dataset.annotations if c not in said]
+    lost += [f"the table '{name}' of {len(t):,} rows" for name, t in dataset.tables.items() if name != "pairs"]
+    lost += [f"the parts of {len(dataset):,} images: not said by pairs"] if dataset.splits else []
+    return lost + copy_images(dataset, [out / name for name in names])
+
+
+def write_table(path: Path, pairs: np.ndarray, names: list[str]) -> None:
+    """pairs (P, 3) as lines image_1,image_2,same."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        rows = csv.writer(file, lineterminator="\n")
+        rows.writerow(("image_1", "image_2", "same"))
+        rows.writerows((names[a], names[b], same) for a, b, same in pairs.tolist())
+
+
+def _identities(names: list[str]) -> tuple[dict[str, np.ndarray], tuple[str, ...], list[str]]:
+    """The folder of each image as its identity, where every image is in one and some folder has two."""
+    folders = [name.rpartition("/")[0] for name in names]
+    people = list(dict.fromkeys(folders))
+    if "" in folders or not 2 <= len(people) < len(names):
+        return {}, (), []
+    number = {name: k for k, name in enumerate(people)}
+    label = np.array([number[f] for f in folders], dtype=np.int64)
+    return {"label": label}, tuple(printable(p) for p in people), [f"{len(people):,} folders of identities"]
