@@ -1,0 +1,198 @@
+"""`hubel data` and `hubel convert`: look at a data set before a training, and write it in another format.
+
+found = hubel.inspect_data("photos/")          # found.findings, found.settings(); nothing is written
+found.write("looked_at/")                      # page, findings, quarantine list
+hubel.convert_data("photos/", "as_csv/", "csv")
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from hubel.data import formats, quarantine
+from hubel.data.dataset import Dataset
+from hubel.data.findings import Finding
+from hubel.data.images import ConcatImages, FileImages
+from hubel.data.inspect import Inspection, inspect
+from hubel.data.policies import POLICIES
+from hubel.data.preview import Previewer
+from hubel.errors import UserError, did_you_mean
+from hubel.parts import load_dataset
+from hubel.report import data_page
+from hubel.training.atomic import write_atomically
+from hubel.training.machine import cores
+from hubel.training.progress import Progress
+from hubel.training.run import safe_name
+
+POLICY = "standard"  # what the page shows where nobody asks for another
+VIEWED, DRAWS = 8, 5  # images, and augmented views of each
+PAGE, FINDINGS, QUARANTINE = "data.html", "findings.json", "quarantine.csv"
+OURS = {PAGE, FINDINGS, QUARANTINE}
+EVERY = 10.0  # seconds between words of progress
+
+
+@dataclass(frozen=True)
+class DataReport:
+    """A data set that was looked at: what was found, and the files where it stands once it is written."""
+
+    inspection: Inspection
+    augment: str = POLICY
+    page: Path | None = None
+    quarantine: Path | None = None
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """The gravest first."""
+        return self.inspection.findings
+
+    @property
+    def dataset(self) -> Dataset:
+        """Without the images that can't be read."""
+        return self.inspection.dataset
+
+    def settings(self) -> dict[str, Any]:
+        """JSON-ready: format, images, classes, splits, findings, files."""
+        files = {"page": self.page, "quarantine": self.quarantine}
+        return self.inspection.settings() | {name: None if path is None else str(path) for name, path in files.items()}
+
+    def write(self, out: str | Path) -> DataReport:
+        """Write data.html, findings.json and, where there are errors, quarantine.csv into the folder `out`.
+
+        Raises UserError where `out` lies in the data, or holds anything else.
+        """
+        folder = _own_folder(Path(out).expanduser().absolute(), self.dataset)
+        folder.mkdir(parents=True, exist_ok=True)
+        listed = quarantine.as_csv(self.dataset, self.findings)
+        written = replace(self, page=folder / PAGE, quarantine=folder / QUARANTINE if listed else None)
+        for name in OURS:  # of an earlier look
+            (folder / name).unlink(missing_ok=True)
+        if listed is not None:
+            write_atomically(folder / QUARANTINE, listed.encode("utf-8", "backslashreplace"))
+        text = json.dumps(written.settings(), indent=1, ensure_ascii=False, allow_nan=False)
+        write_atomically(folder / FINDINGS, text.encode("utf-8", "backslashreplace"))
+        data_page.write(self.inspection, folder / PAGE, self._augmented(), _beside(folder, listed, self.dataset))
+        return written
+
+    def _augmented(self) -> data_page.Augmented | None:
+        if self.augment == "none":
+            return None
+        try:
+            previewer = Previewer.of(self.dataset, self.augment)
+        except UserError:  # no image can be read: the findings say so
+            return None
+        chosen = data_page.Gallery(self.inspection).chosen(VIEWED)
+        return data_page.Augmented(self.augment, previewer.why, previewer.views(chosen, DRAWS))
+
+
+def inspect_data(
+    source: Any, *, augment: str = POLICY, download: bool = False, progress: Any = None, workers: int | None = None
+) -> DataReport:
+    """Look at everything in `source` before a training; nothing is written until `write`.
+
+    `source` is a built-in name, a path or a Dataset; `augment` the policy whose effect the page shows. Raises
+    UserError where nothing sensible can be read; single bad files and entries become findings.
+    """
+    if augment not in POLICIES:
+        raise UserError(f"augment is one of {', '.join(POLICIES)}; got '{augment}'{did_you_mean(augment, POLICIES)}")
+    progress = Progress(progress or "auto") if progress is None or isinstance(progress, str) else progress
+    dataset = load_dataset(source, download=download)
+    with _counting(progress, len(dataset)) as tick:
+        return DataReport(inspect(dataset, workers=workers or cores(), tick=tick), augment)
+
+
+def convert_data(source: Any, out: str | Path, form: str, *, download: bool = False) -> list[str]:
+    """Write `source` into the new folder `out` in another format; returns what that format could not say.
+
+    Raises UserError for an unknown format, a folder that holds something already, and what the format can't hold.
+    """
+    dataset = load_dataset(source, download=download)
+    return formats.write(dataset, _outside(Path(out).expanduser().absolute(), dataset), form)
+
+
+def default_folder(dataset: Dataset) -> Path:
+    """data-<name>/ in the current folder."""
+    return Path(f"data-{safe_name(dataset.name)}")
+
+
+# Where it goes ---------------------------------------------------------------------------------------------------
+
+
+def _own_folder(folder: Path, dataset: Dataset) -> Path:
+    """The folder, where it is ours or new and not part of the data."""
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"{folder} is a file. Choose another folder with --out.")
+    if folder.is_dir():
+        inside = {path.name for path in folder.iterdir()}
+        if inside and not (inside <= OURS):
+            raise UserError(f"{folder} holds other files, and nothing of yours is touched. Choose another with --out.")
+    return _outside(folder, dataset)
+
+
+def _outside(folder: Path, dataset: Dataset) -> Path:
+    """The folder, where it is not inside the data. Raises UserError otherwise."""
+    for root in _roots(dataset):
+        if Path(os.path.realpath(folder)).is_relative_to(root):
+            raise UserError(
+                f"{folder} lies inside the data, {root}, where nothing is written. Choose a folder elsewhere: "
+                f"--out {root.parent / folder.name}"
+            )
+    return folder
+
+
+def _roots(dataset: Dataset) -> list[Path]:
+    """Folders that hold the user's files."""
+    found = [Path(dataset.source)] if dataset.source and Path(dataset.source).is_dir() else []
+    parts = [dataset.images]
+    while parts:
+        images = parts.pop()
+        if isinstance(images, ConcatImages):
+            parts += images.parts
+        elif isinstance(images, FileImages):
+            found.append(Path(images.root))
+    return [Path(os.path.realpath(root)) for root in found]
+
+
+def _beside(folder: Path, listed: str | None, dataset: Dataset) -> list[str]:
+    if listed is None:
+        return []
+    source = dataset.source if Path(dataset.source).exists() else dataset.name
+    return [f"hubel train {source} --quarantine {folder / QUARANTINE} leaves out what is an error."]
+
+
+# Progress --------------------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def _counting(progress: Any, total: int) -> Any:
+    """A function to call after each image: a bar on a terminal, a line now and then elsewhere."""
+    if getattr(progress, "kind", "") != "bar":
+        yield _lines(progress, total)
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+
+    columns = (TextColumn("looking at images"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("", total=total)
+        yield lambda: bar.advance(task)
+
+
+def _lines(progress: Any, total: int) -> Callable[[], None]:
+    done, due = 0, time.monotonic() + EVERY
+
+    def tick() -> None:
+        nonlocal done, due
+        done += 1
+        if time.monotonic() >= due:
+            due = time.monotonic() + EVERY
+            progress.say(f"looked at {done:,} of {total:,} images")
+
+    return tick
