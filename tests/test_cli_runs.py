@@ -1,6 +1,7 @@
 """`hubel runs`, and the exit status of every ending."""
 
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -180,3 +181,20 @@ def test_only_the_first_process_prints(stub, monkeypatch, capsys):
     monkeypatch.setenv("RANK", "1")
     assert main(["train"]) == 0
     assert "report.html" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("lost", [False, True], ids=["as another exception", "not at all"])
+def test_ctrl_c_while_a_library_is_imported(stub, monkeypatch, capsys, lost):
+    """torch's C code turns it into an ImportError, or loses it: the command ends as after any Ctrl-C."""
+
+    def load(name):
+        try:
+            signal.raise_signal(signal.SIGINT)
+        except KeyboardInterrupt:
+            if not lost:
+                raise ImportError("initialisation failed", name="torch") from None
+
+    monkeypatch.setattr("importlib.import_module", load)
+    before = signal.getsignal(signal.SIGINT)
+    assert main(["train"]) == 130 and not stub.calls
+    assert "hubel: interrupted" in capsys.readouterr().err and signal.getsignal(signal.SIGINT) is before

@@ -100,7 +100,7 @@ def test_words_after_two_dashes_are_words():
         ("train --lr 0.1", "did you mean '--optimizer.lr'?"),
         ("train --wieght-decay 1", "did you mean '--optimizer.weight_decay'?"),
         ("train --optimizer.lrr 1", "did you mean '--optimizer.lr'?"),
-        ("train --nonsense 1", "`hubel train --help` lists them"),
+        ("train --qwertz 1", "`hubel train --help` lists them"),
         ("train -e 3", "has no option '-e'"),
         ("train --epochs", "'--epochs' needs a value: --epochs N"),
         ("train --task joint", "built in Python"),

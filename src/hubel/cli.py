@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import importlib
 import os
+import signal
 import sys
 import tempfile
+import threading
 import traceback
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -21,6 +24,7 @@ from hubel.cli_options import parse
 from hubel.errors import UserError
 
 Result = dict[str, Any] | list[Any]
+TORCH = ("train", "resume", "evaluate", "predict", "info", "report", "config")  # verbs that begin with a long import
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -28,8 +32,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     as_json = "--json" in words
     try:
-        with _standard_output(as_json) as output:
-            status, result = _run(words, as_json)
+        with _standard_output(as_json) as output, _remembered_interrupts() as interrupts:
+            status, result = _run(words, as_json, interrupts)
             if as_json and result is not None and _first_process() and not (status and _tried_again()):
                 from hubel.cli_show import as_text
 
@@ -42,10 +46,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
 
 
-def _run(words: list[str], as_json: bool) -> tuple[int, Result | None]:
+@contextlib.contextmanager
+def _remembered_interrupts() -> Iterator[list[int]]:
+    """Ctrl-C while a library is imported may come out as another exception, or not at all: here it is remembered."""
+    found: list[int] = []
+
+    def remember(number: int, frame: Any) -> None:
+        found.append(number)
+        raise KeyboardInterrupt
+
+    ours = signal.getsignal(signal.SIGINT) is signal.default_int_handler and (
+        threading.current_thread() is threading.main_thread()
+    )
+    if ours:
+        signal.signal(signal.SIGINT, remember)
+    try:
+        yield found
+    finally:
+        if ours:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _run(words: list[str], as_json: bool, interrupts: list[int]) -> tuple[int, Result | None]:
     """The exit status, and what --json prints."""
     try:
-        return _dispatch(words, as_json)
+        return _dispatch(words, as_json, interrupts)
     except BrokenPipeError:
         raise
     except KeyboardInterrupt as stop:
@@ -53,7 +78,7 @@ def _run(words: list[str], as_json: bool) -> tuple[int, Result | None]:
         message = f"interrupted; continue with: hubel resume {run}" if run else "interrupted"
         status = 130
     except Exception as fault:
-        status, message = _explain(fault)
+        status, message = (130, "interrupted") if interrupts else _explain(fault)
     print(f"hubel: {message}", file=sys.stderr)
     return status, {"error": message}
 
@@ -83,7 +108,7 @@ def _save_traceback(fault: Exception) -> Path:
     return Path(file.name)
 
 
-def _dispatch(words: list[str], as_json: bool) -> tuple[int, Result | None]:
+def _dispatch(words: list[str], as_json: bool, interrupts: list[int]) -> tuple[int, Result | None]:
     from hubel import cli_help
 
     if not words or words[0] in ("--help", "-h", "help"):
@@ -96,6 +121,10 @@ def _dispatch(words: list[str], as_json: bool) -> tuple[int, Result | None]:
         return _print_help(cli_help.verb(command.verb), as_json)
     from hubel import cli_verbs
 
+    if command.verb in TORCH:
+        importlib.import_module("hubel.api")
+        if interrupts:
+            raise KeyboardInterrupt
     status, result, show = getattr(cli_verbs, command.verb)(command)
     if not as_json and _first_process():
         show()
