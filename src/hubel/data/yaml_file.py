@@ -137,6 +137,14 @@ def read_yaml(path: Path) -> YamlFile:
     return YamlFile(path, values, {str(key.value): _line(key) for key, _ in node.value})
 
 
+def write_yaml(path: Path, settings: dict[str, Any]) -> None:
+    """Settings as `read_yaml` gives them back; letters as they are, control characters escaped."""
+    text = yaml.safe_dump(settings, allow_unicode=True, sort_keys=False, default_flow_style=None, width=2**20)
+    if not all(line.isprintable() for line in text.split("\n")):
+        text = yaml.safe_dump(settings, sort_keys=False, default_flow_style=None, width=2**20)  # as \xNN
+    path.write_bytes(text.encode("utf-8"))
+
+
 def _refuse_tricks(path: Path, text: str) -> None:
     """Before anything is built from it: aliases, and more levels than any settings have."""
     depth = 0

@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 
 from hubel.data.dataset import SPLITS, Dataset
-from hubel.data.formats.folder import SPLITS as FOLDERS
+from hubel.data.formats.layout import PART_NAMES
 from hubel.data.images import ConcatImages, FileImages, Images
 from hubel.errors import UserError
 
@@ -68,13 +68,18 @@ def places(dataset: Dataset) -> Places:
 
 def parts_of(dataset: Dataset) -> list[str]:
     """The part of each image: the first that has it; "" for all where there are no parts."""
-    if not dataset.splits:
+    if not filled(dataset):
         return [""] * len(dataset)
     found = [REST] * len(dataset)
     for part in reversed([name for name in SPLITS if name in dataset.splits]):
         for i in dataset.splits[part].tolist():
             found[i] = part
     return found
+
+
+def filled(dataset: Dataset) -> list[str]:
+    """The parts that have images, in the usual order; an empty one can't be told from none."""
+    return [part for part in SPLITS if len(dataset.splits.get(part, ()))]
 
 
 def overlapping(dataset: Dataset) -> bool:
@@ -163,9 +168,7 @@ def _plain(name: str) -> str:
     """ "train/images/a/1.jpg" -> "a/1.jpg"."""
     *folders, last = [part for part in name.replace("\\", "_").split("/") if part not in ("", ".", "..")] or ["image"]
     kept = [f for f in folders if f.lower() not in SHELVES]
-    if kept and kept[0].lower() in FOLDERS:
-        kept = kept[1:]
-    if kept and kept[0] == REST:
+    if kept and kept[0].lower() in PART_NAMES:
         kept = kept[1:]
     return "/".join([*kept, last])
 

@@ -68,14 +68,14 @@ class Fence:
         A path of another machine, `C:\\data\\train\\a.jpg` or `../train/images`, is found by its end: the longest
         that exists below one of the bases; the second value is then "moved".
         """
-        why = "missing"
+        why = "outside"
         for spelt in (name, name.replace("\\", "/")) if "\\" in name else (name,):
             for base in bases:
                 relative = self.relative(spelt, base)
-                if relative is None or not self.inside(relative):
-                    why = "outside"
-                elif self._exists(relative):
-                    return relative, ""
+                if relative is not None and self.inside(relative):
+                    if self._exists(relative):
+                        return relative, ""
+                    why = "missing"
         for tail in _tails(name.replace("\\", "/")):
             for base in bases:
                 relative = self.relative(tail, base)

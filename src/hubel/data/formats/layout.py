@@ -22,7 +22,7 @@ from hubel.data.images import FileImages, PackedNames, survey
 from hubel.errors import UserError
 
 GLANCE = 2000  # entries that recognising looks at
-PART_NAMES = {"train-dev": "train-dev"} | FOLDERS  # of files and folders -> the part that they mean
+PART_NAMES = {"train-dev": "train-dev", "unsplit": ""} | FOLDERS  # of files and folders -> the part that they mean
 
 
 @dataclass(frozen=True)

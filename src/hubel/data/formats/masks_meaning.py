@@ -160,7 +160,7 @@ def numbered(given: Any, what: str) -> dict[int, Any]:
     if isinstance(given, Mapping):
         keys = [whole(str(key)) for key in given]
         if None not in keys:
-            return dict(sorted(zip(keys, given.values(), strict=True)))  # type: ignore[type-var, arg-type]
+            return dict(sorted(zip(keys, given.values(), strict=True)))  # type: ignore[arg-type]
     elif isinstance(given, Sequence):
         return dict(enumerate(given))
     raise UserError(f"{what} is a list, or a mapping from values such as {{0: cat, 1: dog}}; got {given!r:.80}.")

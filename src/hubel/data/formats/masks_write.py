@@ -10,11 +10,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from hubel.data.dataset import SPLITS, Dataset
-from hubel.data.formats.copies import Places, copy_images, new_folder, overlapping, places, write_text
+from hubel.data.dataset import Dataset
+from hubel.data.formats.copies import Places, copy_images, filled, new_folder, overlapping, places, write_text
 from hubel.data.masks import Masks
+from hubel.data.yaml_file import write_yaml
 from hubel.errors import UserError
 
 FOLDER = {"dev": "val"}  # as folders call the parts; the others are called alike
@@ -33,10 +32,9 @@ def write(dataset: Dataset, out: Path) -> list[str]:
     where = places(dataset)
     images, stems = _targets(dataset, where)
     lost = copy_images(dataset, [out / name for name in images]) + _copy_masks(masks, out, stems)
-    text = yaml.safe_dump(_settings(masks), allow_unicode=True, sort_keys=False, default_flow_style=None, width=2**20)
-    (out / "data.yaml").write_text(text, encoding="utf-8")
+    write_yaml(out / "data.yaml", _settings(masks))
     if overlapping(dataset):
-        for part in (name for name in SPLITS if name in dataset.splits):
+        for part in filled(dataset):
             lines = [images[i].removeprefix("images/") for i in dataset.splits[part].tolist()]
             write_text(out / f"{FOLDER.get(part, part)}.txt", lines)
     return _lost(dataset, where) + lost
@@ -80,7 +78,7 @@ def _settings(masks: Masks) -> dict[str, Any]:
     if masks.coloured:
         settings["colors"] = {k: f"#{int(value):06x}" for k, value in enumerate(masks.values)}
     elif len(masks.colours):
-        settings["colors"] = {key: colour for key, colour in zip(keys, masks.colours.tolist(), strict=True)}
+        settings["colors"] = dict(zip(keys, masks.colours.tolist(), strict=True))
     return settings | {"ignore": ignore}
 
 

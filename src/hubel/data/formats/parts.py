@@ -112,7 +112,7 @@ def _lists(found: Gathered, folder: str) -> list[tuple[str, str]]:
     """(file, part), those that may be opened."""
     path = Path(found.fence.root, folder)
     files = {p.stem.lower(): os.path.normpath(f"{folder}/{p.name}") for p in sorted(path.glob("*.txt"))}
-    wanted = [name for name in files if name in PART_NAMES]
+    wanted = [name for name in files if PART_NAMES.get(name)]
     wanted += ["trainval"] if "trainval" in files and not {"train", "training"} & set(wanted) else []
     return [(files[name], PART_NAMES.get(name, "train")) for name in wanted if found.may_open(files[name])]
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from hubel.data.dataset import SPLITS, Dataset
+from hubel.data.dataset import Dataset
 from hubel.data.decode import BadImage
-from hubel.data.formats.copies import Places, copy_images, new_folder, one_line, places, write_text
+from hubel.data.formats.copies import Places, copy_images, filled, new_folder, one_line, places, write_text
 from hubel.data.formats.voc_masks import FOLDER, voc_colour
 from hubel.data.formats.voc_xml import render, render_object
 from hubel.data.masks import Masks
@@ -85,12 +85,12 @@ def _thing(objects: Objects, m: int, flags: int, classes: Sequence[str]) -> str:
 
 
 def _lists(dataset: Dataset, out: Path, ids: Sequence[str]) -> None:
-    for part in (name for name in SPLITS if name in dataset.splits):
+    for part in filled(dataset):
         write_text(
             out / "ImageSets" / "Main" / f"{LISTS.get(part, part)}.txt", [ids[i] for i in dataset.splits[part].tolist()]
         )
     both = [i for part in ("train", "dev") for i in dataset.splits.get(part, np.empty(0, np.int64)).tolist()]
-    if "train" in dataset.splits and "dev" in dataset.splits:
+    if {"train", "dev"} <= set(filled(dataset)):
         write_text(out / "ImageSets" / "Main" / "trainval.txt", [ids[i] for i in sorted(set(both))])
 
 

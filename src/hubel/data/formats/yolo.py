@@ -86,7 +86,7 @@ def _says_parts(path: Path) -> bool:
             head = file.read(2**16)
     except OSError:
         return False
-    return bool(re.search(rb"^(\xef\xbb\xbf)?(train|val|test)[ \t]*:", head, re.MULTILINE))
+    return bool(re.search(rb"^(\xef\xbb\xbf)?(train|train-dev|val|test)[ \t]*:", head, re.MULTILINE))
 
 
 def _yaml_files(folder: Path) -> list[Path]:

@@ -2,8 +2,8 @@
 `c x y w h kx ky [v] …`; all places are fractions of the image's width W and height H.
 
 A box has the edges x0 = (x − w/2) W and x1 = (x + w/2) W. Numbers of up to 17 digits are computed so in float64. Edges
-in pixels that no such numbers give are written with more digits (26 or more characters); those are computed exactly
-and rounded once, so that every box comes back bit for bit.
+in pixels that no such numbers give are written with more digits (26 or more characters); an axis with such a number is
+computed exactly and rounded once, so that every box comes back bit for bit.
 """
 
 from __future__ import annotations
@@ -104,10 +104,11 @@ def edges(rows: Rows, sizes: np.ndarray) -> np.ndarray:
     height, width = sizes.T.astype(np.float64)
     with np.errstate(all="ignore"):  # what is written may be anything
         found = np.stack([(x - w / 2) * width, (y - h / 2) * height, (x + w / 2) * width, (y + h / 2) * height], axis=1)
-    for m, (cx, cy, w_text, h_text) in rows.exact.items():
-        if np.isfinite(sizes[m]).all():
-            found[m, 0::2] = exact_edges(cx, w_text, int(sizes[m, 1]), found[m, 0::2])
-            found[m, 1::2] = exact_edges(cy, h_text, int(sizes[m, 0]), found[m, 1::2])
+    for m, words in rows.exact.items():
+        for axis in (0, 1):
+            centre, extent = words[axis], words[axis + 2]
+            if max(len(centre), len(extent)) >= LONG and np.isfinite(sizes[m, 1 - axis]):
+                found[m, axis::2] = exact_edges(centre, extent, int(sizes[m, 1 - axis]), found[m, axis::2])
     return found
 
 

@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
-from hubel.data.dataset import SPLITS, Dataset
-from hubel.data.formats.copies import REST, Places, copy_images, new_folder, overlapping, places, write_text
+from hubel.data.dataset import Dataset
+from hubel.data.formats.copies import REST, Places, copy_images, filled, new_folder, overlapping, places, write_text
 from hubel.data.formats.yolo_rows import box_texts, point_texts
 from hubel.data.objects import CROWD, DIFFICULT, OCCLUDED, TRUNCATED, Objects
 from hubel.data.ragged import Ragged
 from hubel.data.sizes import image_sizes
+from hubel.data.yaml_file import write_yaml
 from hubel.errors import UserError
 
 FLAGS = {"crowd": CROWD, "difficult": DIFFICULT, "truncated": TRUNCATED, "occluded": OCCLUDED}
@@ -47,8 +47,7 @@ def write(dataset: Dataset, out: Path, *, rows: str = "auto") -> list[str]:
     for i, stem in enumerate(stems):
         write_text(out / "labels" / f"{stem}.txt", said[objects.offsets[i] : objects.offsets[i + 1]])
     settings = _parts(dataset, out, where, names) | _settings(dataset, objects, kind)
-    text = yaml.safe_dump(settings, allow_unicode=True, sort_keys=False, default_flow_style=None, width=2**20)
-    (out / "data.yaml").write_text(text, encoding="utf-8")
+    write_yaml(out / "data.yaml", settings)
     return _lost(dataset, objects, kind, where) + lost
 
 
@@ -67,10 +66,10 @@ def _kind(objects: Objects, rows: str) -> str:
 def _parts(dataset: Dataset, out: Path, where: Places, names: Sequence[str]) -> dict[str, str]:
     """{key of data.yaml: a folder, or a list of files where an image is in several parts}."""
     found = {}
-    for part in (name for name in SPLITS if name in dataset.splits):
+    for part in filled(dataset):
         key = FOLDER.get(part, part)
         found[key] = f"images/{key}"
-        if overlapping(dataset) or not len(dataset.splits[part]):
+        if overlapping(dataset):
             found[key] = f"{key}.txt"
             write_text(out / found[key], [f"./images/{names[i]}" for i in dataset.splits[part].tolist()])
     if REST in where.parts:
