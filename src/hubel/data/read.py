@@ -119,28 +119,28 @@ class Reader:
 
     def _ready(self, source: Source, example: int, draws: Draws | None, row: int, out: np.ndarray | None) -> Example:
         from_source = draws is not None and self.augment is not None and bool(self.augment.crop or self.augment.turns)
-        shrunk = float(shrinkage(draws.matrices[row], source.size).min()) if draws is not None and from_source else 1.0
+        shrunk = _shrinkage(draws, row, source.size) if draws is not None and from_source else 1.0
         found = self._try(lambda _: source.pixels(shrunk), example)
         if isinstance(found, str):
             return self._missing(found)
-        image, lead = found
-        image = convert(image, self.preprocess.channels, self.preprocess.depth)
-        lead = np.eye(3) if lead is None else lead
+        image, lead = convert(found[0], self.preprocess.channels, self.preprocess.depth), found[1]
         if draws is None or not from_source:
             return self._fitted(image, lead, source.size, draws, row)
-        own = replace(draws, matrices=(draws.matrices[row] @ np.linalg.inv(lead))[None])
-        pixels, matrix = resampled(image, own, row, out)
+        matrix = draws.matrices[row] if lead is None else draws.matrices[row] @ np.linalg.inv(lead)
+        pixels, matrix = resampled(image, matrix, draws, row, out)
         control = None if draws.control is None else draws.control[row]
-        return Example(pixels, compose(lead, matrix), source.size, draws.erase[row], control)
+        matrix = matrix if lead is None else matrix @ lead
+        return Example(pixels, matrix, source.size, draws.erase[row], control)
 
     def _fitted(
-        self, image: np.ndarray, lead: np.ndarray, size: tuple[int, int], draws: Draws | None, row: int
+        self, image: np.ndarray, lead: np.ndarray | None, size: tuple[int, int], draws: Draws | None, row: int
     ) -> Example:
         """As evaluation sees it, then moved by whole pixels: none is resampled twice."""
         pixels, fit = self.preprocess.geometry(image)
+        fit = fit if lead is None else fit @ lead
         if draws is None:
-            return Example(pixels, compose(lead, fit), size)
-        return Example(apply_image(pixels, draws, row), compose(lead, fit, draws.matrices[row]), size, draws.erase[row])
+            return Example(pixels, fit, size)
+        return Example(apply_image(pixels, draws, row), draws.matrices[row] @ fit, size, draws.erase[row])
 
     def _missing(self, reason: str) -> Example:
         height, width = self.preprocess.size
@@ -149,20 +149,28 @@ class Reader:
         return Example(pixels, np.eye(3), (height, width), fault=reason)
 
 
-def resampled(
-    image: np.ndarray, draws: Draws, row: int = 0, out: np.ndarray | None = None
-) -> tuple[np.ndarray, np.ndarray]:
-    """The image by `draws` with the one matrix that leads from its pixels: resampled once; and the matrix in effect.
+def _shrinkage(draws: Draws, row: int, size: tuple[int, int]) -> float:
+    """How many source pixels fall on one target pixel, in the direction where they are fewest."""
+    matrix = draws.matrices[row]
+    if draws.turned:
+        return float(shrinkage(matrix, size).min())
+    return 1 / max(abs(matrix[0, 0]), abs(matrix[1, 1]))
 
-    A crop is moved to whole pixels of the image, by half of one at most: see ops/crop.py.
+
+def resampled(
+    image: np.ndarray, matrix: np.ndarray, draws: Draws, row: int = 0, out: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """The image by `matrix`, which leads from its pixels, and by what else was drawn; and the matrix in effect.
+
+    Resampled once. A crop is moved to whole pixels of the image, by half of one at most: see ops/crop.py.
     """
-    matrix, free = draws.matrices[0], draws.turned or draws.control is not None
+    free = draws.turned or draws.control is not None
     crop = None if free else snap(matrix, (image.shape[0], image.shape[1]), draws.size)
     if crop is not None:
         pixels, matrix = resample(image, crop, draws.size, out), crop.matrix(draws.size)
     else:
         control = None if draws.control is None else draws.control[row : row + 1]
-        pixels = move_image(image, replace(draws, control=control))
+        pixels = move_image(image, replace(draws, matrices=matrix[None], control=control))
     return (pixels if draws.look.plain else apply_look(pixels, draws.look, row)), matrix
 
 

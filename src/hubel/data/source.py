@@ -1,13 +1,14 @@
 """One image, opened but not yet decoded: its size first, so that it is decoded at the size that is needed.
 
-`open_image(images, i)` gives a `Source` of any kind of Images: `size` (height, width) of the source, in whose pixels
-annotations stand, and `pixels(shrinkage)` -> (H', W', C) with the 3×3 that leads from source pixels to these.
+`open_image(images, i)` gives a `Source` of any kind of Images, their own where they have `open(i)`: `size` (height,
+width) of the source, in whose pixels annotations stand, and `pixels(shrinkage)` -> (H', W', C) with the 3×3 that leads
+from source pixels to these.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Protocol
 
 import numpy as np
 
@@ -31,22 +32,15 @@ class Source(Protocol):
         ...
 
 
-@runtime_checkable
-class Openable(Protocol):
-    """Images that can be opened before they are read."""
-
-    def open(self, i: int) -> Source: ...
-
-
 def open_image(images: Images, i: int) -> Source:
     """The image at position i; raises BadImage where it can't be read."""
-    if isinstance(images, Openable):
-        return images.open(i)
     if isinstance(images, FileImages):
         plain = plain_file(images.path(i), images.max_pixels)
         if plain is not None:
             return Scalable(plain, images.channels, images.depth)
-    return Whole(images.read(i))
+        return Whole(images.read(i))
+    own = getattr(images, "open", None)
+    return own(i) if own is not None else Whole(images.read(i))
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ def _jpeg(data: bytes) -> str | None:
         at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
         if marker == 0xDA:  # start of scan: what follows is entropy-coded, where 0xFF is escaped
             break
-    return None if data.find(b"\xff\xd9", at) >= 0 else "truncated: the JPEG's end marker is missing"
+    return None if data.rfind(b"\xff\xd9") >= at else "truncated: the JPEG's end marker is missing"
 
 
 def _png(data: bytes) -> str | None:
