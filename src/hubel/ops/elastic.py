@@ -21,7 +21,7 @@ from torch import Tensor
 
 from hubel.ops.geometry import BORDERS, check_border, compose, translation
 from hubel.ops.geometry import move_points as move_by_matrix
-from hubel.ops.resize import CV_BORDERS, area_reduce
+from hubel.ops.resize import CV_BORDERS, area_reduce, four_channels
 
 CELLS = 4
 POINTS = CELLS + 3  # control points along each side
@@ -93,8 +93,8 @@ def warp(
     frame = (int(size[0] + 2 * margin[1]), int(size[1] + 2 * margin[0]))
     image, shifted = area_reduce(image, shifted, frame, border)
     x, y = source_positions(compose(shifted, translation(*-margin)), control, size) - np.float32(0.5)
-    out = cv2.remap(image, x, y, cv2.INTER_LINEAR, borderMode=CV_BORDERS[border], borderValue=0)
-    return out[:, :, None] if out.ndim == 2 else out
+    way, beyond = cv2.INTER_LINEAR, CV_BORDERS[border]
+    return four_channels(image, size, lambda pixels: cv2.remap(pixels, x, y, way, borderMode=beyond, borderValue=0))
 
 
 def warp_batch(
