@@ -41,6 +41,7 @@ MODELS: Table = {
 DATA: Table = {
     "digits": "hubel.data.builtin:digits",
     "fashion-mnist": "hubel.data.builtin:fashion_mnist",
+    "shapes": "hubel.data.shapes:shapes",
 }
 TASKS: Table = {
     "classification": "hubel.tasks.classification:Classification",
@@ -135,7 +136,22 @@ def address(source: Any) -> str:
     """What finds data again: a built-in name, a whole path, or a mark for what came from Python."""
     if not isinstance(source, (str, Path)):
         return "<python>"
-    return str(source) if str(source) in DATA else str(Path(source).expanduser().resolve())
+    return str(source) if builtin(str(source)) is not None else str(Path(source).expanduser().resolve())
+
+
+def builtin(word: str) -> tuple[str, dict[str, str]] | None:
+    """A built-in dataset's name and options, as in shapes:count=2000,size=96; None for any other word.
+
+    Raises UserError for an option without a value.
+    """
+    name, _, tail = word.partition(":")
+    if name not in DATA:
+        return None
+    pairs = [part.partition("=") for part in tail.split(",") if part.strip()]
+    for key, mark, _ in pairs:
+        if not mark:
+            raise UserError(f"'{word}': '{key}' has no value; expected {name}:option=value,option=value")
+    return name, {key.strip(): value.strip() for key, _, value in pairs}
 
 
 def parameters(function: Callable) -> dict[str, inspect.Parameter]:

@@ -25,7 +25,7 @@ from hubel.tasks.base import Task
 
 
 def load_dataset(source: Any, *, download: bool = False) -> Dataset:
-    """A built-in name, a path, a Dataset, or a torch map-style dataset of (image, target).
+    """A built-in name (also with options: shapes:count=500,size=96), a path, a Dataset, or a torch map-style dataset.
 
     Raises UserError where the name is unknown, the path is missing or its layout is not recognised.
     """
@@ -36,19 +36,26 @@ def load_dataset(source: Any, *, download: bool = False) -> Dataset:
 
         return from_torch(source)
     path = Path(source).expanduser()
-    if str(source) in names.DATA:
+    known = names.builtin(str(source))
+    if known is not None:
         if path.exists() and isinstance(source, str):
             raise UserError(
                 f"'{source}' is both a built-in dataset and a path here. Write ./{source} for the path, or run "
                 "from another folder for the built-in one."
             )
-        return names.resolve(names.DATA, str(source))(**({"download": download} if source == "fashion-mnist" else {}))
+        return _builtin(*known, download)
     if not path.exists():
         raise UserError(
             f"There is no file or folder '{source}' (looked for {path.absolute()}), and no built-in dataset of that "
-            f"name{did_you_mean(str(source), names.DATA)}"
+            f"name{did_you_mean(str(source).partition(':')[0], names.DATA)}"
         )
     return formats.open_path(path)
+
+
+def _builtin(name: str, options: Mapping[str, str], download: bool) -> Dataset:
+    function = names.resolve(names.DATA, name)
+    given = names.options_of(function, options, f"dataset '{name}'", hidden=("opener", "download"))
+    return function(**given, **({"download": download} if "download" in names.parameters(function) else {}))
 
 
 def split_dataset(dataset: Dataset, options: recipe.SplitOptions) -> Dataset:

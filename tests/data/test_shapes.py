@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hubel import names
 from hubel.data import faces, figures, scenes
 from hubel.data.drawn import Drawn
 from hubel.data.objects import OCCLUDED, TRUNCATED
@@ -15,6 +16,7 @@ from hubel.data.polygons import contains, coverage, fill, trace
 from hubel.data.rings import self_crossing
 from hubel.data.shapes import EACH, KINDS, shapes
 from hubel.errors import UserError
+from hubel.parts import load_dataset
 
 COUNT = 24
 
@@ -335,3 +337,20 @@ def test_rotation_of_a_scene_is_bounded():
             up = top - middle
             assert np.degrees(np.arctan2(abs(up[0]), -up[1])) < 30.01
     assert faces.SKELETON.names[0] == "left_eye"
+
+
+# By name ---------------------------------------------------------------------------------------------------------
+
+
+def test_by_name_with_options():
+    found = load_dataset("shapes:count=5, size=32x48,kind=classes,seed=2")
+    assert found.hash() == shapes(5, (32, 48), 2, "classes").hash() and found.images.read(4).shape == (32, 48, 3)
+    assert names.address("shapes:count=5") == "shapes:count=5"
+    assert load_dataset("digits").name == "digits"
+    for wrong, words in (
+        ("shapes:sice=3", "did you mean 'size'"), ("shapes:count", "has no value"), ("digits:count=3", "no option"),
+        ("shapes:count=many", "needs a number"), ("shapes:count=1.5", "whole number"),
+        ("shape:seed=3", "did you mean 'shapes'"),
+    ):  # fmt: skip
+        with pytest.raises(UserError, match=words):
+            load_dataset(wrong)
