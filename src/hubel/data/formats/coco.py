@@ -23,13 +23,13 @@ from hubel.data.decode import MAX_PIXELS
 from hubel.data.findings import Finding
 from hubel.data.formats.coco_cache import parse_cached
 from hubel.data.formats.coco_find import ANNOTATIONS, OTHERS, Source, candidates, kind_of, source, sources
-from hubel.data.formats.coco_images import Found, find_images
+from hubel.data.formats.coco_images import SAMPLE, Found, find_images
 from hubel.data.formats.coco_parse import Parsed, parse
 from hubel.data.formats.coco_write import write
 from hubel.data.formats.fence import Fence, printable
 from hubel.data.formats.layout import holds, subfolders
 from hubel.data.formats.walk import EXTENSIONS
-from hubel.data.images import FileImages, PackedNames, survey
+from hubel.data.images import FileImages, PackedNames, evenly, survey
 
 __all__ = ["read", "recognise", "write"]
 
@@ -134,7 +134,8 @@ def _without(parsed: Parsed, names: list[str], keep: np.ndarray) -> tuple[Parsed
 
 
 def _files(fence: Fence, names: Sequence[str], channels: int | None, max_pixels: int) -> tuple[FileImages, list[str]]:
-    seen, depth = survey([os.path.join(fence.root, name) for name in names], max_pixels=max_pixels)  # noqa: PTH118
+    some = [os.path.join(fence.root, names[i]) for i in evenly(len(names), SAMPLE).tolist()]  # noqa: PTH118
+    seen, depth = survey(some, SAMPLE, max_pixels)
     images = FileImages(fence.root, PackedNames.pack(names), channels or seen, depth, max_pixels, bool(channels))
     return images, ["16 bits per value are kept"] if depth == 16 else []
 

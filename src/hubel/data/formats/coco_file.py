@@ -35,12 +35,21 @@ class Cut(Struct):
 
     images: list[Raw]
     annotations: list[Raw]
-    categories: list[Raw]
+    categories: list[Raw] = []
 
 
 def cut(path: Path, log: Log) -> Cut:
     """Raises UserError where the file is no JSON, has no list of images, or is COCO of another kind."""
     data = _bytes(path)
+    try:
+        found = Decoder(Cut).decode(data)  # at once, where all is as it should be
+    except (DecodeError, UnicodeDecodeError, RecursionError):
+        found = _piece_by_piece(path, data, log)
+    _check_kind(path, found.annotations)
+    return found
+
+
+def _piece_by_piece(path: Path, data: bytes, log: Log) -> Cut:
     try:
         document = _document(path, data)
     except DecodeError as fault:
@@ -54,9 +63,9 @@ def cut(path: Path, log: Log) -> Cut:
             "Write null, or leave the entry out: other programs refuse the file.",
         )  # fmt: skip
         document = _document(path, data, last=True)
-    lists = [_entries(path, name, getattr(document, name)) for name in ("images", "annotations", "categories")]
-    _check_kind(path, document, lists[1])
-    return Cut(*lists)
+    if bytes(document.images) == b"null":
+        raise UserError(f'{path} has no list "images", so it is no COCO data set. Give the JSON with the ground truth.')
+    return Cut(*(_entries(path, name, getattr(document, name)) for name in ("images", "annotations", "categories")))
 
 
 def _bytes(path: Path) -> bytes:
@@ -131,7 +140,7 @@ def _entries(path: Path, name: str, raw: Raw) -> list[Raw]:
         raise UserError(f'{path}: "{name}" should be a list of objects: {fault}.') from fault
 
 
-def _check_kind(path: Path, document: Document, annotations: list[Raw]) -> None:
+def _check_kind(path: Path, annotations: list[Raw]) -> None:
     first = _first(annotations)
     if "segments_info" in first:
         raise UserError(
@@ -143,8 +152,6 @@ def _check_kind(path: Path, document: Document, annotations: list[Raw]) -> None:
             f"{path} is COCO's captions JSON: sentences about images, no objects. Give the instances or the keypoints "
             "JSON of the same images."
         )
-    if bytes(document.images) == b"null":
-        raise UserError(f'{path} has no list "images", so it is no COCO data set. Give the JSON with the ground truth.')
 
 
 def _first(annotations: list[Raw]) -> dict:

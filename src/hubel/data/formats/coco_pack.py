@@ -13,7 +13,7 @@ import numpy as np
 from hubel.data import rle
 from hubel.data.formats.coco_entries import NO_ID, Entry, RunLengths
 from hubel.data.objects import CROWD, Objects, Skeleton
-from hubel.data.ragged import Ragged
+from hubel.data.ragged import Ragged, concat
 
 NOWHERE = (np.nan,) * 4
 
@@ -60,7 +60,8 @@ class Columns:
 
     def add(self, entries: Sequence[Entry], images: np.ndarray, labels: np.ndarray, lines: np.ndarray) -> list[str]:
         """n entries; images, labels and lines (n,) of each. Gives what is wrong with each mask, "" for nothing."""
-        boxes = np.array([NOWHERE if e.bbox is None else e.bbox for e in entries], np.float64).reshape(-1, 4)
+        places = chain.from_iterable(NOWHERE if e.bbox is None else e.bbox for e in entries)
+        boxes = np.fromiter(places, np.float64, 4 * len(entries)).reshape(-1, 4)
         with np.errstate(over="ignore", invalid="ignore"):
             boxes[:, 2:] += boxes[:, :2]
         self._put(
@@ -94,15 +95,18 @@ class Columns:
         self._put(keypoints=values, object_keypoints=counts)
 
     def _add_runs(self, masks: Sequence[RunLengths | None]) -> list[str]:
-        said = [m.counts if m is not None and isinstance(m.counts, str) else "" for m in masks]
-        found, faults = rle.from_texts(said)
-        if any(m is not None and type(m.counts) is list for m in masks):
-            parts = [
-                np.array(m.counts, np.uint32) if m is not None and type(m.counts) is list else part
-                for m, part in zip(masks, found, strict=True)
-            ]
-            found = Ragged.pack(parts, np.empty(0, np.uint32))
-        self._put(runs=found.values, object_runs=found.counts)
+        """Texts are read together; those that are numbers already follow, and all go back to their places."""
+        texts = [(k, m.counts) for k, m in enumerate(masks) if m is not None and isinstance(m.counts, str)]
+        lists = [(k, m.counts) for k, m in enumerate(masks) if m is not None and isinstance(m.counts, list)]
+        found, said = rle.from_texts([text for _, text in texts])
+        both = concat([found, Ragged.pack([np.array(one, np.uint32) for _, one in lists], np.empty(0, np.uint32))])
+        order = np.array([k for k, _ in (*texts, *lists)], np.int64)
+        counts = np.zeros(len(masks), np.int64)
+        counts[order] = both.counts
+        self._put(runs=both.take(np.argsort(order)).values, object_runs=counts)
+        faults = [""] * len(masks)
+        for (k, _), fault in zip(texts, said, strict=True):
+            faults[k] = fault
         return faults
 
     # Joined ------------------------------------------------------------------------------------------------------
