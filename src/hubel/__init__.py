@@ -16,6 +16,8 @@ _PLACES = {
     "create_model": "hubel.api",
     "info": "hubel.api",
     "load_dataset": "hubel.api",
+    "inspect_data": "hubel.inspecting",
+    "convert_data": "hubel.inspecting",
     "Recipe": "hubel.recipe",
     "UserError": "hubel.errors",
     "Dataset": "hubel.data.dataset",

@@ -20,6 +20,7 @@ hubel: from a folder of images to a network: trained, checked and explained.
   hubel train photos/                  images in one folder per class
   hubel train fashion-mnist --epochs 20 --optimizer adam
   hubel predict runs/photos-resnet8/1 new/*.jpg
+  hubel data photos/                   what is in there, and what is wrong with it
 
 Commands:
 {verbs}
@@ -39,6 +40,12 @@ EXAMPLES = {
         "hubel evaluate runs/photos-resnet8/1 --data other_photos/",
     ),
     "predict": ("hubel predict runs/photos-resnet8/1 new/*.jpg",),
+    "data": (
+        "hubel data photos/",
+        "hubel data photos.tar --augment strong --out looked_at",
+        "hubel data photos/ --json",
+    ),
+    "convert": ("hubel convert photos.tar photos_as_coco/ --format coco",),
     "info": ("hubel info lenet5 --input 1x28x28", "hubel info mlp --model.hidden 300,100 --input 1x28x28"),
     "config": ("hubel config photos/ --epochs 5",),
     "runs": ("hubel runs", "hubel runs --prune 3", "hubel runs --prune 3 --yes", "hubel runs --prune failed --yes"),
@@ -47,6 +54,12 @@ NOTES = {
     "train": "SOURCE is `digits` (the default), `fashion-mnist`, a folder of images by class, a folder of IDX files, "
     "or an .npz file with images and labels. An option without a [default] is chosen for the data, the network and the "
     "machine, or off: `hubel config SOURCE` shows each choice and why.",
+    "data": "Everything is looked at once, and nothing of yours is changed. data.html shows samples with their "
+    "annotations, counts, sizes, augmented images, and each finding with its file, reason, picture and what to do; "
+    "findings.json is the same for programs. What is an error stands in quarantine.csv, which "
+    "`hubel train SOURCE --quarantine FILE` leaves out.",
+    "convert": "Formats: coco, yolo, voc, masks, csv, folder. OUT is a new folder; images are copied as they are, and "
+    "what the format can't say is named.",
     "runs": "--prune N keeps the newest N runs of each dataset and network, the one with the best dev score, and any "
     "that is running.",
     "resume": "The training goes on from its last checkpoint as if it had never stopped. Only these may change:",

@@ -57,6 +57,16 @@ VERBS: dict[str, Verb] = {
          "data": ("SOURCE", "other data with the same classes"), **DOWNLOAD},
     ),
     "predict": Verb("say what is in images", "RUN IMAGE...", 2, None),
+    "data": Verb(
+        "look at data before training: what is in it, and what is wrong", "SOURCE", 1, 1,
+        {"out": ("DIR", "where the page and the lists go (default: data-NAME)"),
+         "augment": ("POLICY", "show its effect: none, light, standard, strong, randaugment, trivialaugment "
+                               "(default: standard)"), **DOWNLOAD},
+    ),
+    "convert": Verb(
+        "write data in another format", "SOURCE OUT", 2, 2,
+        {"format": ("NAME", "the format of OUT: see below"), **DOWNLOAD},
+    ),
     "info": Verb(
         "a network's layers, shapes and parameters", "MODEL", 1, 1,
         {"input": ("SIZE", "3x32x32 (channels x height x width) or 224 (default: 3x32x32)"),

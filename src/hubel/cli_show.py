@@ -123,6 +123,39 @@ def _words(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
+def data(found: Mapping[str, Any]) -> None:
+    """What was recognised, how much there is, and the kinds of findings, each with its first example."""
+    _print(*found["notes"])
+    parts = ", ".join(f"{name} {count:,}" for name, count in found["splits"].items())
+    objects = f", {found['objects']:,} objects" if "objects" in found else ""
+    classes = f", {len(found['classes']):,} classes" if found["classes"] else ""
+    _print(f"{found['name']}: {found['images']:,} images{classes}{objects}" + (f"; {parts}" if parts else ""))
+    kinds: dict[tuple[str, str], list[Any]] = {}
+    for one in found["findings"]:
+        kinds.setdefault((one["severity"], one["kind"]), []).append(one)
+    if kinds:
+        table = _table("", "finding", "count", "such as", right=["count"])
+        for (severity, kind), members in kinds.items():
+            table.add_row(_text(severity), _text(kind), f"{len(members):,}", _text(_example(members[0])))
+        _print(table)
+    else:
+        _print("Nothing wrong was found.")
+    for name in ("page", "quarantine"):
+        if found[name]:
+            _print(f"{name:<11} {found[name]}")
+
+
+def _example(one: Mapping[str, Any]) -> str:
+    """Where and why, in a line."""
+    where = f"{one['file']}:{one['line']}" if "line" in one else one["file"]
+    text = f"{where}: {one['reason']}" if where else one["reason"]
+    return text if len(text) <= 160 else f"{text[:159]}…"
+
+
+def converted(out: str, lost: Sequence[str]) -> None:
+    _print(f"written to {out}", *(f"not said there: {sentence}" for sentence in lost))
+
+
 def network(found: Mapping[str, Any]) -> None:
     table = _table("layer", "type", "output", "parameters", right=["output", "parameters"])
     for layer in found["layers"]:

@@ -87,6 +87,27 @@ def predict(command: Command) -> Outcome:
     return 0, found, lambda: cli_show.predictions(found)
 
 
+def data(command: Command) -> Outcome:
+    from hubel import inspecting
+
+    flags = command.flags
+    options = {"download": command.has("download"), "progress": _progress(command)}
+    augment = flags.get("augment", inspecting.POLICY)
+    found = inspecting.look(command.words[0], flags.get("out"), augment=augment, **options).settings()
+    return 0, found, lambda: cli_show.data(found)
+
+
+def convert(command: Command) -> Outcome:
+    from hubel import inspecting
+
+    source, out = command.words
+    form = command.flags.get("format")
+    if form is None:
+        raise UserError(f"'hubel convert {source} {out}' needs --format coco, yolo, voc, masks, csv or folder.")
+    lost = inspecting.convert_data(source, out, form, download=command.has("download"))
+    return 0, {"out": out, "format": form, "lost": lost}, lambda: cli_show.converted(out, lost)
+
+
 def info(command: Command) -> Outcome:
     from hubel import api, names
 

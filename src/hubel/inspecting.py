@@ -107,6 +107,13 @@ def inspect_data(
         return DataReport(inspect(dataset, workers=workers or cores(), tick=tick), augment)
 
 
+def look(source: Any, out: str | Path | None = None, **options: Any) -> DataReport:
+    """`inspect_data`, written into `out`, data-<name>/ unless given; a folder that won't do is refused before."""
+    dataset = load_dataset(source, download=options.pop("download", False))
+    folder = _own_folder(Path(out or default_folder(dataset)).expanduser().absolute(), dataset)
+    return inspect_data(dataset, **options).write(folder)
+
+
 def convert_data(source: Any, out: str | Path, form: str, *, download: bool = False) -> list[str]:
     """Write `source` into the new folder `out` in another format; returns what that format could not say.
 

@@ -154,6 +154,7 @@ class Recipe:
     optimizer: OptimizerOptions = field(default_factory=OptimizerOptions)
     schedule: ScheduleOptions = field(default_factory=ScheduleOptions)
     regularize: RegularizeOptions = field(default_factory=RegularizeOptions)
+    quarantine: str | None = option(None, "a list of images that take no part, as `hubel data` writes it")
     split: SplitOptions = field(default_factory=SplitOptions)
     augment: AugmentOptions = field(default_factory=AugmentOptions)
     model_options: Mapping[str, Any] = field(default_factory=dict)  # --model.hidden 100,50

@@ -24,6 +24,7 @@ from hubel.data.check import check_files
 from hubel.data.dataset import Dataset
 from hubel.data.loader import Loader
 from hubel.data.preprocess import Preprocess
+from hubel.data.quarantine import Quarantine
 from hubel.errors import UserError
 from hubel.nn.init import initialise
 from hubel.nn.shared_norm import share_statistics
@@ -109,6 +110,8 @@ def new_session(
     """Settle every option and build every part. `model` and `task` may be the user's own objects."""
     dataset = check_files(dataset, cache=cache)
     asked = recipe.settings_of([("default", recipe.flatten(Recipe())), *layers])
+    if asked["quarantine"].value is not None:
+        dataset = Quarantine.read(asked["quarantine"].value).applied(dataset)
     dataset = split_dataset(dataset, recipe.unflatten({k: s.value for k, s in asked.items()}).split)
     if model is not None:
         layers = [*layers, ("python", {"model": _name_of(model)})]

@@ -56,6 +56,9 @@ def settle(layers: Layers, facts: auto.Facts, recipe_name: str | None, dataset: 
     settings |= {key: setting for key, setting in asked.items() if setting.value is not None or key not in settings}
     settings = auto.resolve(settings, replace(facts, wanted=wanted_size(settings["model"].value)))
     recipe.reject_what_does_not_apply(settings)
+    listed = settings["quarantine"]
+    if listed.value is not None:
+        settings["quarantine"] = replace(listed, value=str(Path(listed.value).expanduser().absolute()))
     judged_on = settings["split.dev_from"]
     if judged_on.value is not None:  # found again from any folder
         settings["split.dev_from"] = replace(judged_on, value=names.address(judged_on.value))

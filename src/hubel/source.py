@@ -9,6 +9,7 @@ from typing import Any
 
 from hubel.data.check import check_files
 from hubel.data.dataset import Dataset
+from hubel.data.quarantine import Quarantine
 from hubel.data.split import train_here_judge_there
 from hubel.errors import UserError
 from hubel.names import address
@@ -19,6 +20,8 @@ from hubel.training.run import RunFolder
 def data_facts(source: Any, judged_on: Any, dataset: Dataset) -> dict[str, Any]:
     """What the manifest says of the data; `dataset` with its files checked and its sources joined."""
     facts = {"hash": dataset.hash(), "source": address(source), "name": dataset.name}
+    if "left_out" in dataset.traits:
+        facts["quarantine"] = dataset.traits["left_out"]
     return facts if judged_on is None else {**facts, "dev_from": address(judged_on)}
 
 
@@ -40,6 +43,9 @@ def same_data(folder: RunFolder, source: Any = None) -> Dataset:
     Raises UserError where it is gone or has changed.
     """
     dataset = check_files(load_dataset(source_of(folder) if source is None else source))
+    listed = folder.manifest.get("data", {}).get("quarantine")
+    if listed is not None:
+        dataset = Quarantine.from_settings(listed).applied(dataset)
     judged_on = folder.manifest.get("data", {}).get("dev_from")
     if judged_on is not None:
         dataset = train_here_judge_there(dataset, check_files(load_dataset(judged_on)))

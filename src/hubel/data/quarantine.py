@@ -84,6 +84,8 @@ class Quarantine:
                 f"The quarantine list names {missing[0]!r}{' and others' if len(missing) > 1 else ''}, and no such "
                 f"image is in {dataset.source or dataset.name}. Give the list that was made for this data."
             )
+        if dataset.traits.get("left_out") == self.settings():  # folds come here again
+            return dataset
         dataset = self._without_objects(self._without_images(dataset, places), places)
         note = f"quarantine list: {len(self.images):,} images and {len(self.objects):,} objects take no part"
         note += f"; {len(missing):,} of its images are not here" if missing else ""

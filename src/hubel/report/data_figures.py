@@ -58,7 +58,7 @@ def histogram(values: np.ndarray, label: str, what: str, *, log: bool | None = N
             told = tick_text(low + 0.5) if whole and high - low == 1 else f"{low:.4g} … {high:.4g}"
             tip = element("title", f"{told}: {count:,} {what}")
             bars.append(element("path", tip, class_="column", d=_column(left + gap, right - gap, top)))
-    return frame.picture(f"{label}: {len(values):,} {what}", *bars, frame.axes(label, what))
+    return frame.picture(f"{label}: {len(values):,} {what}", frame.axes(label, what), *bars)
 
 
 def _column(left: float, right: float, top: float) -> str:

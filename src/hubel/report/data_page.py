@@ -72,4 +72,8 @@ def _pictures(gallery: Gallery, augmented: Augmented | None, room: float) -> dic
     views = Room(samples.left + room * SHARES["views"])
     rows = gallery.views(augmented.rows, views) if augmented is not None and room else []
     told = {"policy": augmented.policy, "why": augmented.why} if augmented is not None else {}
-    return {"samples": shown, "views": told | {"rows": rows}, "groups": gallery.groups(Room(views.left + room * SHARES["findings"]))}
+    return {
+        "samples": shown,
+        "views": told | {"rows": rows},
+        "groups": gallery.groups(Room(views.left + room * SHARES["findings"])),
+    }

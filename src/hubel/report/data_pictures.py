@@ -23,7 +23,7 @@ from hubel.data.inspect import SEVERITIES, Inspection
 from hubel.data.masks import Masks
 from hubel.data.objects import Objects
 from hubel.data.preview import View
-from hubel.report.draw import Marks, drawn
+from hubel.report.draw import COLOURS, Marks, drawn
 from hubel.report.text import figure, percent, shorten
 
 SAMPLES, SIDE = 24, 240
@@ -57,6 +57,7 @@ class Gallery:
         self.part = {int(i): name for name, index in self.data.splits.items() for i in index.tolist()}
         ground = [k for k, name in enumerate(getattr(found.masks, "classes", ())) if name.lower() == "background"]
         self.ground = ground[0] if ground else None
+        self.one_class = len(self.data.classes) <= 1
 
     # Samples -----------------------------------------------------------------------------------------------------
 
@@ -103,7 +104,7 @@ class Gallery:
         if masks is not None:
             with contextlib.suppress(BadImage, OSError):
                 mask = self._without_ground(masks.read(i))
-        return Marks(one, mask)
+        return Marks(one, mask, by_object=self.one_class)
 
     def _without_ground(self, mask: np.ndarray) -> np.ndarray:
         return mask if self.ground is None else np.where(mask == self.ground, np.uint8(255), mask)
@@ -130,7 +131,10 @@ class Gallery:
         elif marks.mask is not None:
             for k in _by_count(marks.mask[marks.mask != 255]):
                 rows.append((k, self.found.masks.classes[k], percent(float((marks.mask == k).mean()), 0)))
-        shown = [{"colour": f"k{k % 12}", "name": name, "count": count} for k, name, count in rows[:LEGEND]]
+        shown = [
+            {"colour": "" if self.one_class else f"k{k % COLOURS}", "name": name, "count": count}
+            for k, name, count in rows[:LEGEND]
+        ]
         return {"rows": shown, "more": max(0, len(rows) - LEGEND)}
 
     # Augmented views -----------------------------------------------------------------------------------------------
@@ -143,7 +147,8 @@ class Gallery:
             for k, view in enumerate(row):
                 mask = None if view.mask is None else self._without_ground(view.mask)
                 alt = "as fitted" if k == 0 else f"draw {k}"
-                picture = room.take(drawn(view.image, Marks(view.objects, mask), alt, VIEW_SIDE))
+                marks = Marks(view.objects, mask, by_object=self.one_class)
+                picture = room.take(drawn(view.image, marks, alt, VIEW_SIDE))
                 if picture is not None:
                     pictures.append(picture)
             if pictures:

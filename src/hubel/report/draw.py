@@ -38,6 +38,12 @@ class Marks:
     objects: Objects | None = None
     mask: np.ndarray | None = None  # (H, W) uint8, 255 where none is given
     faulty: frozenset[int] = frozenset()  # rows of `objects` that are drawn strongly, the others faintly
+    by_object: bool = False  # a colour for each object, not for each class
+
+    def colour(self, m: int) -> int:
+        """Of object m, 0 … COLOURS − 1."""
+        assert self.objects is not None
+        return (m if self.by_object else max(0, int(self.objects.labels[m]))) % COLOURS
 
 
 def drawn(image: np.ndarray, marks: Marks, alt: str, side: int) -> Markup:
@@ -82,18 +88,19 @@ def _mask_layer(marks: Marks, w: float, h: float, height: int, width: int) -> It
     if mask is not None:
         small = cv2.resize(mask, size, interpolation=cv2.INTER_NEAREST)
     if marks.objects is not None and marks.objects.runs is not None:
-        _lay_runs(small, marks.objects, height, width)
+        _lay_runs(small, marks, height, width)
     if (small != 255).any():
         yield element("image", class_="mask", href=mask_uri(small), width=w, height=h, preserveAspectRatio="none")
 
 
-def _lay_runs(small: np.ndarray, objects: Objects, height: int, width: int) -> None:
-    assert objects.runs is not None
+def _lay_runs(small: np.ndarray, marks: Marks, height: int, width: int) -> None:
+    objects = marks.objects
+    assert objects is not None and objects.runs is not None
     for m in range(min(objects.count, MOST)):
         runs = objects.runs[m]
         if len(runs) and int(runs.sum(dtype=np.int64)) == height * width:
             shape = cv2.resize(rle.decode(runs, height, width), small.shape[::-1], interpolation=cv2.INTER_NEAREST)
-            small[shape > 0] = max(0, int(objects.labels[m])) % 254
+            small[shape > 0] = marks.colour(m)
 
 
 def mask_uri(mask: np.ndarray) -> str:
@@ -117,7 +124,7 @@ def _object_layers(marks: Marks, scale: float) -> Iterator[Markup]:
     paths: dict[str, list[str]] = {}
     for m in rows:
         grade = "" if not marks.faulty else " faulty" if m in marks.faulty else " faint"
-        colour = f"k{max(0, int(objects.labels[m])) % COLOURS}{grade}"
+        colour = f"k{marks.colour(m)}{grade}"
         rings = [] if objects.outlines is None else [ring for ring in objects.outlines[m] if len(ring)]
         if rings:
             paths.setdefault(f"outline {colour}", []).extend(_ring(ring, scale) for ring in rings)
