@@ -114,7 +114,7 @@ def apply(image: np.ndarray, matrix: np.ndarray) -> np.ndarray:
 
     OpenCV computes 8-bit colours with 10 bits behind the point.
     """
-    top = float(np.iinfo(image.dtype).max)
+    top = 255.0 if image.dtype == np.uint8 else 65535.0
     if image.shape[2] == 1:
         gain, offset = grey_only(matrix)
         return _line(image, float(gain), float(offset) * top)

@@ -94,7 +94,11 @@ def warp(
     image, shifted = area_reduce(image, shifted, frame, border)
     x, y = source_positions(compose(shifted, translation(*-margin)), control, size) - np.float32(0.5)
     way, beyond = cv2.INTER_LINEAR, CV_BORDERS[border]
-    return four_channels(image, size, lambda pixels: cv2.remap(pixels, x, y, way, borderMode=beyond, borderValue=0))
+
+    def resample(pixels: np.ndarray, out: np.ndarray | None) -> np.ndarray:
+        return cv2.remap(pixels, x, y, way, out, borderMode=beyond, borderValue=0)
+
+    return four_channels(image, size, resample)
 
 
 def warp_batch(

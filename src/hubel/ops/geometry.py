@@ -34,9 +34,11 @@ def check_border(border: str) -> str:
 def _matrix(rows: list[list[ArrayLike]]) -> np.ndarray:
     if all(isinstance(entry, (int, float)) for row in rows for entry in row):  # hot: a tenth of the time
         return np.array(rows, dtype=np.float64)
-    columns = np.broadcast_arrays(*(entry for row in rows for entry in row))
-    flat = np.stack(columns, axis=-1).astype(np.float64)  # (..., 9)
-    return flat.reshape(*flat.shape[:-1], 3, 3)
+    out = np.empty((*np.broadcast_shapes(*(np.shape(entry) for row in rows for entry in row)), 3, 3))
+    for i, row in enumerate(rows):
+        for j, entry in enumerate(row):
+            out[..., i, j] = entry
+    return out
 
 
 def translation(x: ArrayLike, y: ArrayLike) -> np.ndarray:

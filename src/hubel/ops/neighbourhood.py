@@ -106,7 +106,7 @@ def noise(image: np.ndarray, sigma: float, place: float) -> np.ndarray:
     """Adds normal noise of standard deviation `sigma` (a share of the full scale) to every value on its own."""
     if sigma <= 0:
         return image
-    top = float(np.iinfo(image.dtype).max)
+    top = 255.0 if image.dtype == np.uint8 else 65535.0
     field = normals(image.shape, place) * np.float32(sigma * top)
     return cv2.add(image, field, dtype=cv2.CV_8U if image.dtype == np.uint8 else cv2.CV_16U).reshape(image.shape)
 

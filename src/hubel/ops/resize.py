@@ -7,6 +7,8 @@ area does not. Images (H, W, C) uint8, uint16 or float32; matrices (3, 3) source
 
 from __future__ import annotations
 
+import math
+import threading
 from collections.abc import Callable
 
 import cv2
@@ -26,6 +28,8 @@ from hubel.ops.geometry import (
 
 MILD = 1.5  # up to this factor, a warp that interpolates anyway shrinks without an area filter
 FOUR_FROM = 2500  # target pixels from which four channels are warped quicker than three
+_held = threading.local()
+Resample = Callable[[np.ndarray, np.ndarray | None], np.ndarray]  # pixels, and where the result may be put
 FORTH, BACK = translation(0.5, 0.5), translation(-0.5, -0.5)
 CV_BORDERS = {"zero": cv2.BORDER_CONSTANT, "mirror": cv2.BORDER_REFLECT, "edge": cv2.BORDER_REPLICATE}
 
@@ -47,6 +51,9 @@ def resize(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 def shrinkage(matrix: np.ndarray, size_in: tuple[int, int]) -> np.ndarray:
     """(2,) x and y: how many source pixels fall on one target pixel at the image's centre; below 1 it grows."""
+    (a, b, _), (c, d, _), last = matrix.tolist()
+    if last == [0.0, 0.0, 1.0]:  # affine: the same everywhere
+        return np.array([1 / max(math.sqrt(a * a + c * c), 1e-9), 1 / max(math.sqrt(b * b + d * d), 1e-9)])
     centre = np.array([size_in[1] / 2, size_in[0] / 2, 1.0])
     x, y, w = matrix @ centre
     jacobian = (matrix[:2, :2] - np.outer([x / w, y / w], matrix[2, :2])) / w
@@ -125,22 +132,33 @@ def _bilinear(image: np.ndarray, matrix: np.ndarray, size: tuple[int, int], bord
     function = cv2.warpAffine if affine else cv2.warpPerspective
     matrix = centres[:2] if affine else centres
 
-    def resample(pixels: np.ndarray) -> np.ndarray:
+    def resample(pixels: np.ndarray, out: np.ndarray | None) -> np.ndarray:
         way, beyond = cv2.INTER_LINEAR, CV_BORDERS[border]
-        return function(pixels, matrix, (size[1], size[0]), flags=way, borderMode=beyond, borderValue=0)
+        return function(pixels, matrix, (size[1], size[0]), out, flags=way, borderMode=beyond, borderValue=0)
 
     return four_channels(image, size, resample)
 
 
-def four_channels(image: np.ndarray, size: tuple[int, int], resample: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+def four_channels(image: np.ndarray, size: tuple[int, int], resample: Resample) -> np.ndarray:
     """resample(image) (h, w, C); the same bits in half of the time: OpenCV reads four bytes at once, three one by one.
 
     Not for small targets, where the call itself takes longest, nor for sources that are much larger than the target.
     """
     pixels, area = image.shape[0] * image.shape[1], size[0] * size[1]
     if image.dtype != np.uint8 or image.shape[2] != 3 or area < FOUR_FROM or pixels > 4 * area:
-        return _channels(resample(image))
-    return cv2.cvtColor(resample(cv2.cvtColor(image, cv2.COLOR_RGB2RGBA)), cv2.COLOR_RGBA2RGB)
+        return _channels(resample(image, None))
+    source = cv2.cvtColor(image, cv2.COLOR_RGB2RGBA, _scratch("source", (*image.shape[:2], 4)))
+    return cv2.cvtColor(resample(source, _scratch("target", (*size, 4))), cv2.COLOR_RGBA2RGB)
+
+
+def _scratch(name: str, shape: tuple[int, ...]) -> np.ndarray:
+    """Memory that this thread uses again and again: fresh pages would take as long as the conversion itself."""
+    count = math.prod(shape)
+    held = getattr(_held, name, None)
+    if held is None or not count <= len(held) <= 8 * count:
+        held = np.empty(count, np.uint8)
+        setattr(_held, name, held)
+    return held[:count].reshape(shape)
 
 
 def _channels(image: np.ndarray) -> np.ndarray:
