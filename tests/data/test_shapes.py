@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hubel import names
-from hubel.data import faces, figures, scenes
+from hubel.data import faces, figures, paint, scenes
 from hubel.data.drawn import Drawn
 from hubel.data.objects import OCCLUDED, TRUNCATED
 from hubel.data.polygons import contains, coverage, fill, trace
@@ -354,3 +354,16 @@ def test_by_name_with_options():
     ):  # fmt: skip
         with pytest.raises(UserError, match=words):
             load_dataset(wrong)
+
+
+def test_nothing_is_painted_outside_an_outline():
+    for figure in figures.figures():
+        points = figure.outline * 30 + 32.0
+        rows, columns, share = coverage(points, 64, 64)
+        whole = np.zeros((64, 64))
+        whole[rows, columns] = share
+        canvas = np.full((64, 64, 3), 100, np.float32)
+        paint.rimmed(canvas, points, np.array((200, 0, 50), np.float32), np.zeros(3, np.float32), 1.5)
+        assert np.abs(canvas[whole == 0] - 100).max() < 1e-3
+        assert (np.abs(canvas[whole == 1] - 100).max(1) > 30).all()
+        assert np.allclose(canvas[int(figure.keypoints[0, 1] * 30 + 32), 32], (200, 0, 50), atol=1)

@@ -88,6 +88,17 @@ def polygon(canvas: np.ndarray, points: np.ndarray, shade: np.ndarray | Colour, 
     canvas[rows, columns] += share * (over - canvas[rows, columns])
 
 
+def rimmed(canvas: np.ndarray, points: np.ndarray, shade: np.ndarray | Colour, rim: Colour, width: float) -> None:
+    """Like `polygon`, with a soft edge of the colour `rim`, `width` pixels wide, that lies inside."""
+    rows, columns, share = coverage(points, canvas.shape[0], canvas.shape[1], int(3 * width) + 1)
+    if not share.size:
+        return
+    depth = cv2.GaussianBlur(share, (0, 0), width)  # 1/2 on the edge, 0.85 at `width` inside
+    inner = np.clip((depth - 0.5) / 0.35, 0, 1)[..., None]
+    over = shade[rows, columns] if shade.ndim == 3 else shade
+    canvas[rows, columns] += share[..., None] * (rim + (over - rim) * inner - canvas[rows, columns])
+
+
 def shadow(canvas: np.ndarray, points: np.ndarray, offset: float, opacity: float = 0.3) -> None:
     """A soft dark copy of the polygon, to the lower right."""
     middle = points.mean(0)

@@ -19,13 +19,14 @@ def fill(points: np.ndarray, height: int, width: int) -> np.ndarray:
     return (np.cumsum(toggles, axis=1) & 1).astype(bool)[:, :width]
 
 
-def coverage(points: np.ndarray, height: int, width: int) -> tuple[slice, slice, np.ndarray]:
+def coverage(points: np.ndarray, height: int, width: int, margin: int = 0) -> tuple[slice, slice, np.ndarray]:
     """(P, 2) -> rows, columns, and (h, w) float32 in [0, 1]: how much of each pixel is inside.
 
-    Exact along x, the mean of FINE lines per pixel along y.
+    Only of the pixels around the polygon, and of `margin` more on each side. Exact along x, the mean of FINE lines
+    per pixel along y.
     """
-    x0, y0 = np.clip(np.floor(points.min(0)), 0, (width, height)).astype(int)
-    x1, y1 = np.clip(np.ceil(points.max(0)), 0, (width, height)).astype(int)
+    x0, y0 = np.clip(np.floor(points.min(0)) - margin, 0, (width, height)).astype(int)
+    x1, y1 = np.clip(np.ceil(points.max(0)) + margin, 0, (width, height)).astype(int)
     h, w = max(0, y1 - y0), max(0, x1 - x0)
     row, at = _crossings(points - (x0, y0), (np.arange(h * FINE) + 0.5) / FINE)
     order = np.lexsort((at, row))

@@ -7,13 +7,14 @@ half of every figure is visible, in one piece or several but without holes; the 
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
 
 from hubel.data.figures import Figure, area, figures
-from hubel.data.paint import Colour, background, contrasting, grain, polygon, ramp, shadow, stripes
+from hubel.data.paint import Colour, background, contrasting, grain, ramp, rimmed, shadow, stripes
 from hubel.data.polygons import contains, fill, trace
 
 TRIES = 8  # places that are tried for one figure before the scene does without it
@@ -53,12 +54,18 @@ class Scene:
         rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
         return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
 
+    @functools.cached_property
+    def hidden(self) -> tuple[tuple[bool, bool], ...]:
+        """Of each figure: whether it is covered by another one, and whether it leaves the image."""
+        h, w = self.owner.shape
+        left = np.bincount(self.owner.ravel(), minlength=len(self.placed) + 1)
+        covered = [int(fill(one.outline, h, w).sum()) > left[k + 1] for k, one in enumerate(self.placed)]
+        leaves = [(o.outline.min(0) < 0).any() or (o.outline.max(0) > (w, h)).any() for o in self.placed]
+        return tuple((bool(c), bool(o)) for c, o in zip(covered, leaves, strict=True))
+
     def whole(self, k: int) -> bool:
         """Whether nothing of figure k is covered or outside."""
-        one = self.placed[k]
-        h, w = self.owner.shape
-        inside = (one.outline.min(0) >= 0).all() and (one.outline.max(0) <= (w, h)).all()
-        return bool(inside) and int(self.visible(k).sum()) == int(fill(one.outline, h, w).sum())
+        return not any(self.hidden[k])
 
     def rings(self, k: int) -> list[np.ndarray]:
         """(P, 2) float32 each: its own outline where it is whole, else along the edges of its visible pixels."""
@@ -143,10 +150,8 @@ def draw(rng: np.random.Generator, scene: Scene) -> np.ndarray:
     for one in scene.placed:
         used.append(contrasting(rng, used))
         shadow(canvas, one.outline, 0.07 * one.size)
-        polygon(canvas, one.outline, 0.62 * used[-1])  # a dark rim
-        middle = one.keypoints[0]
-        inner = middle + (one.outline - middle) * (1 - 0.09)
-        polygon(canvas, inner, _shaded(rng, used[-1], one, height, width))
+        shade = _shaded(rng, used[-1], one, height, width)
+        rimmed(canvas, one.outline, shade, 0.6 * used[-1], max(0.6, 0.04 * one.size))
     return grain(rng, canvas, 1 + 3 * float(rng.random()))
 
 

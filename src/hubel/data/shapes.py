@@ -24,11 +24,10 @@ from typing import Any
 
 import numpy as np
 
-from hubel.data import faces, figures, scenes
+from hubel.data import faces, figures
 from hubel.data.dataset import Dataset
 from hubel.data.drawn import EACH, Drawn, DrawnImages, DrawnMasks
 from hubel.data.objects import OCCLUDED, TRUNCATED, Objects
-from hubel.data.polygons import fill
 from hubel.data.ragged import Ragged
 from hubel.errors import UserError, did_you_mean
 
@@ -116,7 +115,8 @@ def _objects(drawn: Drawn, count: int) -> Objects:
         for k, one in enumerate(scene.placed):
             boxes.append(scene.box(k))
             labels.append(one.kind)
-            flags.append(_flags(scene, k))
+            covered, leaves = scene.hidden[k]
+            flags.append(OCCLUDED * covered | TRUNCATED * leaves)
             rings.append(scene.rings(k))
             points.append(scene.keypoints(k))
             areas.append(int(scene.visible(k).sum()))
@@ -132,15 +132,6 @@ def _objects(drawn: Drawn, count: int) -> Objects:
         areas=np.array(areas, np.float64),
         skeleton=figures.SKELETON,
     )
-
-
-def _flags(scene: scenes.Scene, k: int) -> int:
-    """OCCLUDED where another figure covers it, TRUNCATED where it leaves the image."""
-    outline = scene.placed[k].outline
-    h, w = scene.owner.shape
-    outside = bool((outline.min(0) < 0).any() or (outline.max(0) > (w, h)).any())
-    covered = int(fill(outline, h, w).sum()) > int(scene.visible(k).sum())
-    return OCCLUDED * covered | TRUNCATED * outside
 
 
 @functools.lru_cache(maxsize=4)
