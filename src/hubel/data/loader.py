@@ -1,6 +1,7 @@
-"""From positions in a dataset to batches on the device: one interface, two paths.
+"""From positions in a dataset to batches on the device: one interface, three paths.
 
-*resident*: all images lie on the device as uint8 and a batch is a gather; *decoded*: processes read and augment.
+*resident*: all images lie on the device as uint8 and a batch is a gather; *decoded*: processes read and augment;
+*packed*: the same, from images that stand ready, see data/packed.py.
 An example's place in the epoch is its slot, its position in `order`; what is drawn for it depends on (seed, epoch,
 slot) alone, so neither path, workers, processes nor the batch where a training resumes change what is seen.
 """
@@ -21,9 +22,11 @@ from hubel.data.dataset import Dataset
 from hubel.data.decoded import Decoded
 from hubel.data.memory import free_memory
 from hubel.data.mixing import mix
+from hubel.data.packed import PackedImages
 from hubel.data.preprocess import Preprocess
 from hubel.data.read import Reader
 from hubel.data.resident import Fetched, Resident
+from hubel.data.shares import owned_parts
 from hubel.errors import UserError
 from hubel.ops.follow import Move
 from hubel.types import Batch, Mix, map_tensors
@@ -31,28 +34,30 @@ from hubel.types import Batch, Mix, map_tensors
 LARGEST = 64  # pixels: images up to this side may be resident
 SHARE = 1 / 4  # of the free memory that they may take
 SAMPLE = 200  # images that are looked at to learn the sizes of a folder
-PATHS = ("resident", "decoded")
+PATHS = ("resident", "packed", "decoded")
 
 
 def choose_path(
     dataset: Dataset, preprocess: Preprocess, device: torch.device | str, augment: Augment | None = None
 ) -> tuple[str, str]:
-    """ "resident" or "decoded", and why: same-size images up to 64 px that need at most ¼ of the free memory."""
+    """ "resident", "packed" or "decoded", and why: resident are same-size images up to 64 px in at most ¼ of the memory."""
+    packed = isinstance(dataset.images, PackedImages)
+    other, ready = ("packed", ", and stand ready in a pack") if packed else ("decoded", "")
     sizes = dataset.images.sizes(SAMPLE)
     if len(np.unique(sizes, axis=0)) > 1:
-        return "decoded", "the images have different sizes"
+        return other, f"the images have different sizes{ready}"
     if augment is not None and augment.crop and (sizes != preprocess.size).any():
-        return "decoded", "random crops are cut from images of full size"
+        return other, f"random crops are cut from images of full size{ready}"
     if augment is not None and (reason := not_at_once(augment, torch.device(device), preprocess.depth)):
         return "decoded", reason
     side = max(*preprocess.size, *sizes.ravel().tolist())
     if side > LARGEST:
-        return "decoded", f"images of {side} pixels; up to {LARGEST} would be kept on the device"
+        return other, f"images of {side} pixels{ready}; up to {LARGEST} would be kept on the device"
     needed = _bytes(dataset, preprocess)
     free = free_memory(device)
     mega = f"{needed / 2**20:,.0f} MiB of {free / 2**20:,.0f} MiB free"
     if needed > SHARE * free:
-        return "decoded", f"keeping all images on the device would take {mega}, more than a quarter"
+        return other, f"keeping all images on the device would take {mega}, more than a quarter"
     return "resident", f"all images fit on the device: {mega}"
 
 
@@ -151,7 +156,7 @@ class Loader:
         self._check_pairs(len(order), batch_size)
         order = np.asarray(order, dtype=np.int64)
         began = time.perf_counter()
-        parts = parts_of(len(order), batch_size, start, shard, drop_last)
+        order, parts = self._parts(order, batch_size, start, shard, drop_last)
         empty = [len(part) == 0 for part in parts]
         parts = [part if len(part) else np.array([(start + k) * batch_size]) for k, part in enumerate(parts)]
         fetched = self._fetch(order, epoch, parts)
@@ -165,6 +170,17 @@ class Loader:
             yield batch
             began = time.perf_counter()
 
+    def _parts(
+        self, order: np.ndarray, batch_size: int, start: int, shard: tuple[int, int], drop_last: bool
+    ) -> tuple[np.ndarray, list[np.ndarray]]:
+        """Of a pack each process reads its own shards, where there are enough: see data/shares.py."""
+        images = self.dataset.images
+        owners = images.owners(shard[1]) if isinstance(images, PackedImages) and shard[1] > 1 else None
+        if owners is None or self.path == "resident":
+            return order, parts_of(len(order), batch_size, start, shard, drop_last)
+        order, parts = owned_parts(order, owners, batch_size, shard, drop_last)
+        return order, parts[start:]
+
     def _check_pairs(self, count: int, batch_size: int) -> None:
         if self.augment is not None and not self.augment.mixing.plain and batch_size % 2 and batch_size < count:
             raise UserError(
@@ -172,7 +188,7 @@ class Loader:
             )
 
     def _fetch(self, order: np.ndarray, epoch: int, parts: list[np.ndarray]) -> Iterator[Fetched]:
-        if self.path == "decoded":
+        if self.path != "resident":
             return self._decoded.fetch(order, epoch, parts)
         if not self._residents:
             self._residents.append(Resident.load(self.dataset.images, self.preprocess, self.device))

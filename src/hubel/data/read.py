@@ -15,13 +15,14 @@ from hubel.data.apply import apply_image, move_image
 from hubel.data.augment import Augment, Draws
 from hubel.data.decode import BadImage, convert
 from hubel.data.images import Images
-from hubel.data.photometric import apply_look
+from hubel.data.photometric import Look, apply_look
 from hubel.data.preprocess import Preprocess
-from hubel.data.source import Source, open_image
+from hubel.data.source import Scale, Source, open_image
 from hubel.ops.crop import resample, snap
 from hubel.ops.geometry import compose
 from hubel.ops.resize import shrinkage
 
+PLAIN = Look()
 AT_ONCE = 16  # images that are opened before the first of them is decoded
 
 
@@ -111,6 +112,7 @@ class Reader:
         draws = augment.draw(
             self.seed, epoch, slots, (whole[0], whole[1]) if augment.crop else target, target, examples=index
         )
+        draws = replace(draws, look=PLAIN) if draws.look.plain else draws
         if augment.crop or not augment.turns:
             return draws
         fits = np.stack([self.preprocess.matrix(int(height), int(width)) for height, width in whole.T])
@@ -123,21 +125,17 @@ class Reader:
         found = self._try(lambda _: source.pixels(shrunk), example)
         if isinstance(found, str):
             return self._missing(found)
-        image, lead = convert(found[0], self.preprocess.channels, self.preprocess.depth), found[1]
+        image, scale = convert(found[0], self.preprocess.channels, self.preprocess.depth), found[1]
         if draws is None or not from_source:
-            return self._fitted(image, lead, source.size, draws, row)
-        matrix = draws.matrices[row] if lead is None else draws.matrices[row] @ np.linalg.inv(lead)
-        pixels, matrix = resampled(image, matrix, draws, row, out)
+            return self._fitted(image, scale, source.size, draws, row)
+        pixels, matrix = resampled(image, scale, draws, row, out)
         control = None if draws.control is None else draws.control[row]
-        matrix = matrix if lead is None else matrix @ lead
         return Example(pixels, matrix, source.size, draws.erase[row], control)
 
-    def _fitted(
-        self, image: np.ndarray, lead: np.ndarray | None, size: tuple[int, int], draws: Draws | None, row: int
-    ) -> Example:
+    def _fitted(self, image: np.ndarray, scale: Scale, size: tuple[int, int], draws: Draws | None, row: int) -> Example:
         """As evaluation sees it, then moved by whole pixels: none is resampled twice."""
         pixels, fit = self.preprocess.geometry(image)
-        fit = fit if lead is None else fit @ lead
+        fit = fit if scale is None else fit * [*scale, 1.0]
         if draws is None:
             return Example(pixels, fit, size)
         return Example(apply_image(pixels, draws, row), draws.matrices[row] @ fit, size, draws.erase[row])
@@ -154,16 +152,17 @@ def _shrinkage(draws: Draws, row: int, size: tuple[int, int]) -> float:
     matrix = draws.matrices[row]
     if draws.turned:
         return float(shrinkage(matrix, size).min())
-    return 1 / max(abs(matrix[0, 0]), abs(matrix[1, 1]))
+    return float(1 / max(abs(matrix[0, 0]), abs(matrix[1, 1])))
 
 
 def resampled(
-    image: np.ndarray, matrix: np.ndarray, draws: Draws, row: int = 0, out: np.ndarray | None = None
+    image: np.ndarray, scale: Scale, draws: Draws, row: int, out: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The image by `matrix`, which leads from its pixels, and by what else was drawn; and the matrix in effect.
+    """An image, whose pixels are `scale` of a source pixel, as drawn; and the matrix in effect, source -> target.
 
     Resampled once. A crop is moved to whole pixels of the image, by half of one at most: see ops/crop.py.
     """
+    matrix = draws.matrices[row] if scale is None else draws.matrices[row] / [*scale, 1.0]
     free = draws.turned or draws.control is not None
     crop = None if free else snap(matrix, (image.shape[0], image.shape[1]), draws.size)
     if crop is not None:
@@ -171,7 +170,8 @@ def resampled(
     else:
         control = None if draws.control is None else draws.control[row : row + 1]
         pixels = move_image(image, replace(draws, matrices=matrix[None], control=control))
-    return (pixels if draws.look.plain else apply_look(pixels, draws.look, row)), matrix
+    matrix = matrix if scale is None else matrix * [*scale, 1.0]
+    return (pixels if draws.look is PLAIN or draws.look.plain else apply_look(pixels, draws.look, row)), matrix
 
 
 def collate(examples: list[Example], index: np.ndarray, pixels: np.ndarray) -> Examples:

@@ -30,6 +30,9 @@ def image_sizes(images: Images, workers: int | None = None, cache: Path | None =
         return np.concatenate([image_sizes(part, workers, cache) for part in images.parts])
     if isinstance(images, ArrayImages):
         return np.tile(np.array(images.array.shape[1:3], dtype=np.int64), (len(images), 1))
+    own = getattr(images, "source_sizes", None)
+    if own is not None:
+        return np.asarray(own(), dtype=np.int64)
     if not isinstance(images, FileImages):
         return np.array([images.read(i).shape[:2] for i in range(len(images))], dtype=np.int64).reshape(-1, 2)
     prints = _fingerprints(images)

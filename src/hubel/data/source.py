@@ -1,8 +1,8 @@
 """One image, opened but not yet decoded: its size first, so that it is decoded at the size that is needed.
 
 `open_image(images, i)` gives a `Source` of any kind of Images, their own where they have `open(i)`: `size` (height,
-width) of the source, in whose pixels annotations stand, and `pixels(shrinkage)` -> (H', W', C) with the 3×3 that leads
-from source pixels to these.
+width) of the source, in whose pixels annotations stand, and `pixels(shrinkage)` -> (H', W', C) with its scale (x, y):
+how many of these pixels a source pixel is.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ import numpy as np
 from hubel.data.decode import convert
 from hubel.data.images import FileImages, Images
 from hubel.data.jpeg import PlainJpeg, plain_file
-from hubel.ops.geometry import scaling
+
+Scale = tuple[float, float] | None
 
 
 class Source(Protocol):
@@ -24,8 +25,8 @@ class Source(Protocol):
     @property
     def size(self) -> tuple[int, int]: ...
 
-    def pixels(self, shrinkage: float = 1.0) -> tuple[np.ndarray, np.ndarray | None]:
-        """(H', W', C) and source -> these pixels, None for the identity; raises BadImage.
+    def pixels(self, shrinkage: float = 1.0) -> tuple[np.ndarray, Scale]:
+        """(H', W', C) and its scale, None where it is 1; raises BadImage.
 
         A source that can be read smaller may be, where at least `shrinkage` of its pixels fall on one of the target.
         """
@@ -53,7 +54,7 @@ class Whole:
     def size(self) -> tuple[int, int]:
         return self.image.shape[0], self.image.shape[1]
 
-    def pixels(self, shrinkage: float = 1.0) -> tuple[np.ndarray, np.ndarray | None]:
+    def pixels(self, shrinkage: float = 1.0) -> tuple[np.ndarray, Scale]:
         return self.image, None
 
 
@@ -69,10 +70,10 @@ class Scalable:
     def size(self) -> tuple[int, int]:
         return self.file.size
 
-    def pixels(self, shrinkage: float = 1.0) -> tuple[np.ndarray, np.ndarray | None]:
+    def pixels(self, shrinkage: float = 1.0) -> tuple[np.ndarray, Scale]:
         scale = self.file.scale(shrinkage)
         image = convert(self.file.read(self.channels, scale), self.channels, self.depth)
         if scale == 1:
             return image, None
         height, width = (side // scale for side in self.size)  # a last pixel that is half outside is left out
-        return image[: max(1, height), : max(1, width)], scaling(1 / scale, 1 / scale)
+        return image[: max(1, height), : max(1, width)], (1 / scale, 1 / scale)

@@ -14,10 +14,10 @@ from typing import Any
 
 from hubel.data.archive import is_archive, unpack
 from hubel.data.dataset import Dataset
-from hubel.data.formats import coco, folder, idx, masks, npz, voc, yolo
+from hubel.data.formats import coco, folder, idx, masks, npz, pack, voc, yolo
 from hubel.errors import UserError, did_you_mean
 
-SPECIFIC: dict[str, ModuleType] = {"coco": coco, "yolo": yolo, "voc": voc, "masks": masks}
+SPECIFIC: dict[str, ModuleType] = {"pack": pack, "coco": coco, "yolo": yolo, "voc": voc, "masks": masks}
 GENERAL: dict[str, ModuleType] = {"folder": folder, "idx": idx, "npz": npz}
 FORMATS = SPECIFIC | GENERAL
 WRITERS = {name: form.write for name, form in FORMATS.items() if hasattr(form, "write")}
@@ -31,6 +31,7 @@ LAYOUTS = """
   images and masks:        ROOT/images/1.jpg, ROOT/masks/1.png … (also below train, val, test)
   IDX files:               ROOT/train-images-idx3-ubyte.gz, ROOT/train-labels-idx1-ubyte.gz …
   a NumPy archive:         FILE.npz with the arrays images and labels
+  a pack:                  OUT/pack.json, as hubel data SOURCE --pack OUT makes it
   any of these in a .zip or .tar archive"""
 
 
