@@ -25,6 +25,7 @@ def option(default: Any, text: str, choices: tuple[str, ...] = ()) -> Any:
 OPTIMIZERS = ("sgd", "momentum", "nesterov", "rmsprop", "adam", "adamw", "muon")
 SCHEDULES = ("constant", "inverse", "step", "exponential", "cosine", "onecycle", "linear")
 POLICIES = ("none", "light", "standard", "strong", "randaugment", "trivialaugment")
+VIEWS = ("single", "mirror", "crops", "ten")
 INITIALISERS = ("zero", "normal", "xavier", "he", "lecun", "dirac")
 
 
@@ -137,7 +138,7 @@ class Recipe:
     balance: str = option(
         "none", "against imbalance: weigh classes, or draw rare ones more often", ("none", "loss", "sampler")
     )
-    views: str | None = option(None, "views averaged at evaluation", ("single", "mirror"))
+    views: str | None = option(None, "views averaged at evaluation", VIEWS)
     seed: int = option(0, "seed of weights, order and draws")
     restarts: int = option(1, "train so often from different weights, keep the best on dev")
     folds: int = option(0, "k-fold cross-validation; -1 leaves one out")

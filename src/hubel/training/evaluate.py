@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from hubel.tasks.base import Task
 from hubel.training import distributed
+from hubel.training.views import views_of
 from hubel.types import Batch, Predictions, map_tensors
 
 
@@ -38,14 +39,6 @@ def evaluating(network: nn.Module) -> Iterator[None]:
             yield
     finally:
         network.train(before)
-
-
-def views_of(batch: Batch, views: str) -> list[Batch]:
-    """The images as they are, and mirrored where `views` is "mirror"."""
-    if views == "single":
-        return [batch]
-    mirrored = batch.images.flip(-1).contiguous(memory_format=torch.channels_last)
-    return [batch, replace(batch, images=mirrored)]
 
 
 def predict(
