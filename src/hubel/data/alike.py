@@ -17,7 +17,8 @@ from hubel.data.looks import SIDE, Looks
 BITS = 5
 APART = 0.12  # of a standard deviation
 CROWD = 4096  # images of one band's value that are compared each with each; of more, each with so many neighbours
-AT_ONCE = 2**20  # pairs that are compared together
+AT_ONCE = 2**20  # pairs whose prints are compared together
+BLOCK = 2**14  # pairs whose miniatures are
 
 
 def equal_groups(looks: Looks) -> list[np.ndarray]:
@@ -42,7 +43,7 @@ def similar_pairs(looks: Looks) -> np.ndarray:
         for i, j in _pairs_within(prints & band, prints):
             near = np.bitwise_count(prints[i] ^ prints[j]) <= BITS
             i, j = i[near], j[near]
-            alike = np.abs(small[i] - small[j]).mean(1) < APART
+            alike = _distances(small, i, j) < APART
             found.append(np.column_stack([chosen[i[alike]], chosen[j[alike]]]))
     pairs = np.concatenate([np.empty((0, 2), np.int64), *found])
     return np.unique(np.sort(pairs, axis=1), axis=0)
@@ -53,6 +54,15 @@ def _standard(small: np.ndarray) -> np.ndarray:
     flat = small.reshape(len(small), SIDE * SIDE).astype(np.float32)
     flat -= flat.mean(1, keepdims=True)
     return flat / np.maximum(flat.std(1, keepdims=True), 1e-6)
+
+
+def _distances(small: np.ndarray, i: np.ndarray, j: np.ndarray) -> np.ndarray:
+    """(p,) mean differences of the miniatures of p pairs, a block after the other: pairs are many where all is alike."""
+    found = np.empty(len(i), np.float32)
+    for low in range(0, len(i), BLOCK):
+        part = slice(low, low + BLOCK)
+        found[part] = np.abs(small[i[part]] - small[j[part]]).mean(1)
+    return found
 
 
 def _bands(count: int) -> list[np.uint64]:

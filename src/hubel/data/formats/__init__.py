@@ -14,13 +14,16 @@ from typing import Any
 
 from hubel.data.archive import is_archive, unpack
 from hubel.data.dataset import Dataset
-from hubel.data.formats import coco, folder, idx, masks, npz, pack, voc, yolo
+from hubel.data.formats import coco, folder, folder_write, identities, idx, masks, npz, pack, pairs, voc, yolo
 from hubel.errors import UserError, did_you_mean
 
-SPECIFIC: dict[str, ModuleType] = {"pack": pack, "coco": coco, "yolo": yolo, "voc": voc, "masks": masks}
+SPECIFIC: dict[str, ModuleType] = {
+    "pack": pack, "coco": coco, "yolo": yolo, "voc": voc, "masks": masks, "pairs": pairs, "identities": identities,
+}  # fmt: skip
 GENERAL: dict[str, ModuleType] = {"folder": folder, "idx": idx, "npz": npz}
 FORMATS = SPECIFIC | GENERAL
 WRITERS = {name: form.write for name, form in FORMATS.items() if hasattr(form, "write")}
+WRITERS["folder"] = folder_write.write
 
 LAYOUTS = """
   a folder per class:      ROOT/cat/1.jpg, ROOT/dog/2.png …

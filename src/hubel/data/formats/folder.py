@@ -20,7 +20,7 @@ from hubel.errors import UserError
 
 SPLITS = {"train": "train", "training": "train", "test": "test", "testing": "test"} | dict.fromkeys(
     ("val", "valid", "validation", "dev"), "dev"
-)
+) | {"train-dev": "train-dev"}
 LISTED = 5  # names in a message, before "and … more"
 
 
