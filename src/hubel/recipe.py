@@ -118,6 +118,8 @@ class AugmentOptions:
     mixup: float | None = option(None, "images blended in pairs, shares from Beta(a, a) with this a")
     cutmix: float | None = option(None, "rectangles exchanged in pairs, areas from Beta(a, a) with this a")
     mixed: float | None = option(None, "share of the images that mixup and CutMix change")
+    blend: float | None = option(None, "largest share of a background; half of the images get one")
+    backgrounds: str | None = option(None, "a folder of pictures to blend with, or noise")
 
 
 @dataclass(frozen=True)

@@ -59,6 +59,9 @@ def settle(layers: Layers, facts: auto.Facts, recipe_name: str | None, dataset: 
     listed = settings["quarantine"]
     if listed.value is not None:
         settings["quarantine"] = replace(listed, value=str(Path(listed.value).expanduser().absolute()))
+    scenery = settings["augment.backgrounds"]
+    if scenery.value not in (None, "noise"):
+        settings["augment.backgrounds"] = replace(scenery, value=str(Path(scenery.value).expanduser().absolute()))
     judged_on = settings["split.dev_from"]
     if judged_on.value is not None:  # found again from any folder
         settings["split.dev_from"] = replace(judged_on, value=names.address(judged_on.value))

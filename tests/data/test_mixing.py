@@ -18,6 +18,7 @@ def test_partners():
     np.testing.assert_array_equal(partners(np.arange(4, 10)), [1, 0, 3, 2, 5, 4])
     np.testing.assert_array_equal(partners(np.arange(4, 9)), [1, 0, 3, 2, 4])  # the odd one stays alone
     np.testing.assert_array_equal(partners(np.arange(3, 7)), [0, 2, 1, 3])  # so do those cut off from theirs
+    np.testing.assert_array_equal(partners(np.array([6, 2, 7, 3, 9])), [2, 3, 0, 1, 4])  # in any order
 
 
 @pytest.mark.parametrize("mixing", [Mixing(mixup=0.4), Mixing(cutmix=1.0), Mixing(mixup=1.0, cutmix=1.0, mixed=0.7)])

@@ -18,6 +18,7 @@ import torch
 
 from hubel.data.apply import erase, not_at_once
 from hubel.data.augment import Augment
+from hubel.data.backgrounds import Backgrounds
 from hubel.data.dataset import Dataset
 from hubel.data.decoded import Decoded
 from hubel.data.memory import free_memory
@@ -40,7 +41,7 @@ PATHS = ("resident", "packed", "decoded")
 def choose_path(
     dataset: Dataset, preprocess: Preprocess, device: torch.device | str, augment: Augment | None = None
 ) -> tuple[str, str]:
-    """ "resident", "packed" or "decoded", and why: resident are same-size images up to 64 px in at most ¼ of the memory."""
+    """ "resident", "packed" or "decoded", and why: resident are same-size images up to 64 px in at most ¼ of memory."""
     packed = isinstance(dataset.images, PackedImages)
     other, ready = ("packed", ", and stand ready in a pack") if packed else ("decoded", "")
     sizes = dataset.images.sizes(SAMPLE)
@@ -118,6 +119,7 @@ class Loader:
         self.augment, self.seed, self.device = augment, seed, torch.device(device)
         self.path, self.reason = (path, "asked for") if path else choose_path(dataset, preprocess, device, augment)
         self.failed: dict[str, str] = {}
+        self._backgrounds: Backgrounds | None = None
         self.wait_seconds = 0.0
         self._weights = np.asarray(dataset.weights, dtype=np.float32)
         shared = like._residents if like is not None and self._same_pixels(like) else []
@@ -163,8 +165,8 @@ class Loader:
         for slots, filler in zip(parts, empty, strict=True):
             found = next(fetched)
             batch = self._batch(found, order[slots], filler)
-            if self.augment is not None and not self.augment.mixing.plain and not filler:
-                batch = self._mix(batch, epoch, slots)
+            if self.augment is not None and not filler:
+                batch = self._mix(self._blend(batch, epoch, slots), epoch, slots)
             erase(batch.images, found.erase)
             self.wait_seconds += time.perf_counter() - began
             yield batch
@@ -222,9 +224,21 @@ class Loader:
         moves = [Move(m, (h, w), size, c) for m, (h, w), c in zip(matrices, sizes, bent, strict=True)]
         return targets.follow(moves)
 
+    def _blend(self, batch: Batch, epoch: int, slots: np.ndarray) -> Batch:
+        """Images with backgrounds laid over them, where that was asked for."""
+        assert self.augment is not None
+        source, share = self.augment.mixing.backgrounds, self.augment.mixing.blend
+        if not share:
+            return batch
+        if self._backgrounds is None:
+            self._backgrounds = Backgrounds.load(source, share, self.preprocess, self.device)
+        return replace(batch, images=self._backgrounds.apply(batch.images, self.seed, epoch, slots))
+
     def _mix(self, batch: Batch, epoch: int, slots: np.ndarray) -> Batch:
         """Images mixed with their partners'; one that could not be read is mixed into none, and stays as it is."""
         assert self.augment is not None
+        if self.augment.mixing.plain:
+            return batch
         pairs = self.augment.mixing.draw(self.seed, epoch, slots, self.preprocess.size)
         lost = batch.weights.cpu().numpy() <= 0
         pairs = pairs.without(lost | lost[pairs.partner])

@@ -49,12 +49,15 @@ class Mixing:
     """How strongly images are mixed; 0 leaves a way out, and of both each image gets one at random.
 
     `mixup` and `cutmix` are the α of Beta(α, α), the distribution of the share: 0.2 mixes most images a little, 1 any
-    share alike. `mixed` is the share of the images that are mixed at all.
+    share alike. `mixed` is the share of the images that are mixed at all. `blend` is the largest share of a background
+    out of `backgrounds`, a folder or "noise": see data/backgrounds.py.
     """
 
     mixup: float = 0.0
     cutmix: float = 0.0
     mixed: float = 1.0
+    blend: float = 0.0
+    backgrounds: str = ""
 
     def __post_init__(self) -> None:
         for name in ("mixup", "cutmix"):
@@ -62,14 +65,18 @@ class Mixing:
                 raise UserError(f"{name} is the α of Beta(α, α), from 0 to 32; got {getattr(self, name)}")
         if not 0 <= self.mixed <= 1:
             raise UserError(f"mixed is a share of the images, from 0 to 1; got {self.mixed}")
+        if not 0 <= self.blend < 1:
+            raise UserError(f"blend is the largest share of a background, from 0 up to 1; got {self.blend}")
+        if self.blend and not self.backgrounds:
+            raise UserError("blend needs augment.backgrounds: a folder of pictures, or 'noise'")
 
     @property
     def plain(self) -> bool:
-        """Whether nothing is mixed."""
+        """Whether no image is mixed with another of the batch."""
         return not (self.mixup or self.cutmix) or not self.mixed
 
     def draw(self, seed: int, epoch: int, slots: np.ndarray, size: tuple[int, int]) -> Pairs:
-        """For the slots (B,) of one batch, rising; images of size (height, width)."""
+        """For the slots (B,) of one batch; images of size (height, width)."""
         partner = partners(slots)
         u = uniform(seed, epoch, slots, "mixing", 2)
         pasted = u[:, 1] * (self.mixup > 0) + (self.mixup == 0) >= 0.5 if self.cutmix else np.zeros(len(slots), bool)
@@ -86,9 +93,9 @@ class Mixing:
 
 
 def partners(slots: np.ndarray) -> np.ndarray:
-    """(B,) the row of each slot's partner, slot XOR 1, among the rising slots; its own row where it is not there."""
-    other = slots ^ 1
-    row = np.minimum(np.searchsorted(slots, other), len(slots) - 1)
+    """(B,) the row of each slot's partner, slot XOR 1, among the slots; its own row where it is not there."""
+    other, rising = slots ^ 1, np.argsort(slots, kind="stable")
+    row = rising[np.minimum(np.searchsorted(slots, other, sorter=rising), len(slots) - 1)]
     return np.where(slots[row] == other, row, np.arange(len(slots)))
 
 
