@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from hubel.data import archive
-from hubel.data.formats import identities
+from hubel.data.formats import identities, pairs
 from hubel.data.shapes import shapes
 from hubel.errors import UserError
 
@@ -91,6 +91,7 @@ def test_pairs_beside(folder):
     (root / "pairs.csv").write_text(
         "image_1,image_2,same\ntest/dee/0.png,test/dee/1.png,1\ntest/dee/0.png,test/eve/1.png,0\nloose.png,test/dee/0.png,0\n"
     )
+    assert identities.recognise(root) and pairs.recognise(root) is None
     found = identities.read(root)
     names = [(found.images.name(a), found.images.name(b), s) for a, b, s in found.tables["pairs"].tolist()]
     assert names == [("test/dee/0.png", "test/dee/1.png", 1), ("test/dee/0.png", "test/eve/1.png", 0)]

@@ -23,8 +23,7 @@ from hubel.data.formats.class_folders import in_folders
 from hubel.data.formats.copies import REST, SHELVES, copy_images, new_folder, overlapping, places
 from hubel.data.formats.fence import Fence, printable
 from hubel.data.formats.layout import PART_NAMES, Gathered
-from hubel.data.formats.pairs import file_of, positions_of, write_table
-from hubel.data.formats.pairs_text import read_pairs
+from hubel.data.formats.pairs_text import file_of, positions_of, read_pairs, write_table
 from hubel.data.formats.trials import add_trials, has_trials
 from hubel.data.formats.walk import folders, is_image, natural
 from hubel.errors import UserError

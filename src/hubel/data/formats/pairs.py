@@ -10,35 +10,25 @@ lies in a folder of its identity, tables["pairs"] (P, 3) int64 image, image, 1 o
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 
 import numpy as np
 
 from hubel.data.dataset import Dataset
 from hubel.data.decode import MAX_PIXELS
+from hubel.data.formats import identities
 from hubel.data.formats.class_folders import in_folders
 from hubel.data.formats.copies import copy_images, new_folder, places
 from hubel.data.formats.fence import Fence, printable
 from hubel.data.formats.layout import Gathered
-from hubel.data.formats.pairs_text import Pairs, is_pairs, read_pairs
+from hubel.data.formats.pairs_text import file_of, positions_of, read_pairs, write_table
 from hubel.errors import UserError
 
 
 def recognise(path: Path) -> str | None:
-    """Why this is a file of pairs, or a folder with exactly one."""
+    """Why this is a file of pairs, or a folder with exactly one; None for identities with pairs beside them."""
     found = file_of(path)
-    return None if found is None else f"{printable(found.name)} with pairs of images"
-
-
-def file_of(path: Path) -> Path | None:
-    """The file of pairs: the path itself, or the only one directly in the folder."""
-    if path.is_file():
-        return path if is_pairs(path) else None
-    if not path.is_dir():
-        return None
-    found = [f for f in path.iterdir() if f.suffix.lower() in (".csv", ".tsv", ".txt") and f.is_file() and is_pairs(f)]
-    return found[0] if len(found) == 1 else None
+    return None if found is None or identities.recognise(path) else f"{printable(found.name)} with pairs of images"
 
 
 def read(path: Path, *, channels: int | None = None, max_pixels: int = MAX_PIXELS) -> Dataset:
@@ -83,12 +73,6 @@ def read(path: Path, *, channels: int | None = None, max_pixels: int = MAX_PIXEL
     )
 
 
-def positions_of(pairs: Pairs, gathered: Gathered) -> np.ndarray:
-    """(P, 3) int64 image, image, same; −1 for an image that is not among those gathered."""
-    left, right = ([gathered.positions.get(name, -1) for name in names] for names in (pairs.left, pairs.right))
-    return np.stack([left, right, pairs.same], axis=1).astype(np.int64).reshape(-1, 3)
-
-
 def write(dataset: Dataset, out: Path) -> list[str]:
     """pairs.csv beside the images, in the new folder `out`; gives what was lost. UserError without tables["pairs"]."""
     if "pairs" not in dataset.tables:
@@ -105,14 +89,6 @@ def write(dataset: Dataset, out: Path) -> list[str]:
     lost += [f"the table '{name}' of {len(t):,} rows" for name, t in dataset.tables.items() if name != "pairs"]
     lost += [f"the parts of {len(dataset):,} images: not said by pairs"] if dataset.splits else []
     return lost + copy_images(dataset, [out / name for name in names])
-
-
-def write_table(path: Path, pairs: np.ndarray, names: list[str]) -> None:
-    """pairs (P, 3) as lines image_1,image_2,same."""
-    with path.open("w", newline="", encoding="utf-8") as file:
-        rows = csv.writer(file, lineterminator="\n")
-        rows.writerow(("image_1", "image_2", "same"))
-        rows.writerows((names[a], names[b], same) for a, b, same in pairs.tolist())
 
 
 def _identities(names: list[str]) -> tuple[dict[str, np.ndarray], tuple[str, ...], list[str]]:

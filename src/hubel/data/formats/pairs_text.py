@@ -1,11 +1,14 @@
-"""Lines of a file of pairs to names of images: CSV with two columns of files, or pairs.txt as LFW writes it."""
+"""Files of pairs to names of images and back: CSV with two columns of files, or pairs.txt as LFW writes it."""
 
 from __future__ import annotations
 
+import csv
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+
+import numpy as np
 
 from hubel.data.findings import Finding
 from hubel.data.formats.csv_columns import plain
@@ -13,7 +16,7 @@ from hubel.data.formats.csv_files import Finder, finder, folders_below
 from hubel.data.formats.csv_text import Table, glance, read_table
 from hubel.data.formats.csv_values import NO, YES
 from hubel.data.formats.fence import Fence, printable
-from hubel.data.formats.layout import refusal
+from hubel.data.formats.layout import Gathered, refusal
 from hubel.errors import UserError
 
 FIRST = ("image_1", "image1", "img_1", "img1", "image_a", "file_1", "file1", "path_1", "path1", "left", "first", "a")
@@ -44,6 +47,16 @@ class Pairs:
 
     def refuse(self, kind: str, file: str, reason: str, line: int) -> None:
         self.findings.append(Finding(kind, file, reason, "Correct the line.", line, severity="error"))
+
+
+def file_of(path: Path) -> Path | None:
+    """The file of pairs: the path itself, or the only one directly in the folder."""
+    if path.is_file():
+        return path if is_pairs(path) else None
+    if not path.is_dir():
+        return None
+    found = [f for f in path.iterdir() if f.suffix.lower() in (".csv", ".tsv", ".txt") and f.is_file() and is_pairs(f)]
+    return found[0] if len(found) == 1 else None
 
 
 def read_pairs(file: Path, root: Path) -> Pairs:
@@ -144,3 +157,17 @@ def _lfw_file(fence: Fence, name: str, k: int, bases: tuple[str, ...]) -> str | 
         if relative is not None and why == "" and not fence.fault(relative):
             return relative
     return None
+
+
+def positions_of(pairs: Pairs, gathered: Gathered) -> np.ndarray:
+    """(P, 3) int64 image, image, same; −1 for an image that is not among those gathered."""
+    left, right = ([gathered.positions.get(name, -1) for name in names] for names in (pairs.left, pairs.right))
+    return np.stack([left, right, pairs.same], axis=1).astype(np.int64).reshape(-1, 3)
+
+
+def write_table(path: Path, pairs: np.ndarray, names: list[str]) -> None:
+    """pairs (P, 3) as lines image_1,image_2,same."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        rows = csv.writer(file, lineterminator="\n")
+        rows.writerow(("image_1", "image_2", "same"))
+        rows.writerows((names[a], names[b], same) for a, b, same in pairs.tolist())
