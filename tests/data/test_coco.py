@@ -237,6 +237,7 @@ def test_what_is_recognised(tmp_path):
     (tmp_path / "yes.JSON").unlink()
     save(tmp_path / "list.json", [{"image_id": 1, "category_id": 2, "bbox": [1, 2, 3, 4], "score": 0.5}])
     assert "a list of detections" in coco.recognise(tmp_path / "list.json")
+    assert coco.recognise(tmp_path) is None  # results lie beside any data set
 
 
 # Names that lead elsewhere ---------------------------------------------------------------------------------------
@@ -264,6 +265,16 @@ def test_names_that_lead_outside_are_left_out_with_their_objects(tmp_path):
     refused = [one for one in dataset.findings if one.severity == "error"]
     assert [one.kind for one in refused] == ["outside folder"] * 3 + ["outside folder", "missing file"]
     assert all("secret" in one.reason or "link" in one.reason for one in refused[:4])
+
+
+def test_plain_names_below_a_linked_folder(tmp_path):
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set" / "deep").symlink_to(tmp_path)
+    (tmp_path / "set" / "near").symlink_to(tmp_path / "set")
+    dataset = named(tmp_path, "deep/secret.png", "near/good.png", "good.png")
+    assert [dataset.images.name(i) for i in range(len(dataset))] == ["near/good.png", "good.png"]
+    assert [one.kind for one in dataset.findings] == ["outside folder"]
+    assert dataset.annotations["objects"].ids.tolist() == [12, 13]
 
 
 def test_a_linked_folder_that_leads_outside(tmp_path):

@@ -41,7 +41,7 @@ def recognise(path: Path) -> str | None:
         return None if kind is None else f"COCO JSON: {OTHERS.get(kind, 'images and their objects')}"
     if not path.is_dir():
         return None
-    found = candidates(path)
+    found = {one: kind for one, kind in candidates(path).items() if kind != "detections"}  # beside any data set
     good = [one for one, kind in found.items() if kind == "objects"] or list(found)
     if not good:
         return None

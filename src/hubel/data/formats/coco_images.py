@@ -115,7 +115,7 @@ def _one_by_one(names: Sequence[bytes], bases: Sequence[str], fence: Fence, show
 
 def _list(found: Found, fence: Fence, shown: str) -> None:
     """Which names are files, by listing their folders; links that lead outside and pipes are taken out."""
-    kinds: dict[str, dict[str, str]] = {}
+    kinds: dict[str, dict[str, str] | None] = {}
     gone: list[int] = []
     for k, path in enumerate(found.names):
         if not found.keep[k]:
@@ -123,8 +123,9 @@ def _list(found: Found, fence: Fence, shown: str) -> None:
         folder, _, name = path.rpartition("/")
         if folder not in kinds:
             kinds[folder] = _kinds(folder, fence)
-        kind = kinds[folder].get(name, "missing")
-        if kind == "missing" and len(gone) < MOST and kinds[folder] and fence.fault(path) == "":
+        inside = kinds[folder]
+        kind = "outside" if inside is None else inside.get(name, "missing")
+        if kind == "missing" and len(gone) < MOST and inside and fence.fault(path) == "":
             kind = "file"  # where a and A are the same
         if kind == "link":
             kind = fence.fault(path) or "file"
@@ -137,10 +138,10 @@ def _list(found: Found, fence: Fence, shown: str) -> None:
     found.gone = gone[:LISTED]
 
 
-def _kinds(folder: str, fence: Fence) -> dict[str, str]:
-    """{name: "file" | "link" | "no file"} of all in a folder; {} where it can't be listed or lies outside."""
-    if not fence.inside(folder):
-        return {}
+def _kinds(folder: str, fence: Fence) -> dict[str, str] | None:
+    """{name: "file" | "link" | "no file"} of all in a folder; {} where it can't be listed, None where it is outside."""
+    if not fence.inside(_join(folder, "x")):  # the folder itself may be a link
+        return None
     try:
         with os.scandir(os.path.join(fence.root, folder)) as entries:  # noqa: PTH118
             return {e.name: "link" if e.is_symlink() else "file" if e.is_file() else "no file" for e in entries}
