@@ -24,9 +24,9 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "data"))
 
 from malformed import Case, cases, good
 
-from hubel.data.images import FileImages, PackedNames
 from hubel.data.dataset import Dataset
 from hubel.data.decode import BadImage, decode
+from hubel.data.images import FileImages, PackedNames
 from hubel.data.inspect import inspect
 from hubel.data.seen import look_at
 

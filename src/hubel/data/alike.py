@@ -57,7 +57,7 @@ def _standard(small: np.ndarray) -> np.ndarray:
 
 
 def _distances(small: np.ndarray, i: np.ndarray, j: np.ndarray) -> np.ndarray:
-    """(p,) mean differences of the miniatures of p pairs, a block after the other: pairs are many where all is alike."""
+    """(p,) mean differences of the miniatures of p pairs, block after block: pairs are many where all is alike."""
     found = np.empty(len(i), np.float32)
     for low in range(0, len(i), BLOCK):
         part = slice(low, low + BLOCK)

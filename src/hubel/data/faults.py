@@ -18,6 +18,7 @@ from hubel.data.ragged import Ragged
 from hubel.data.rings import ring_areas, self_crossing
 
 TOLERANCE = 1.0  # pixels beyond the edge that are rounding, not a fault
+FLAT = 1e-6  # of the square of its extent: a ring of less area is a line, but for the rounding of its points
 
 
 @dataclass(frozen=True)
@@ -142,10 +143,22 @@ def _degenerate(objects: Objects, sizes: np.ndarray) -> np.ndarray:
     if objects.outlines is None:
         return np.zeros(objects.count, bool)
     rings = objects.outlines.values
-    flat = np.flatnonzero(ring_areas(rings) == 0)
+    flat = np.flatnonzero(ring_areas(rings) <= FLAT * _extents(rings))
     bad = rings.counts < 3
     bad[flat] |= ~self_crossing(rings.take(flat))  # the halves of an 8 cancel
     return _any_ring(objects.outlines, bad)
+
+
+def _extents(rings: Ragged) -> np.ndarray:
+    """(R,) width² + height² of each ring; 0 where a ring has no points, or one that is no number."""
+    found = np.zeros(len(rings))
+    full = np.flatnonzero(rings.counts > 0)
+    if len(full):
+        points, starts = np.asarray(rings.values, np.float64).reshape(-1, 2), rings.offsets[:-1][full]
+        with np.errstate(invalid="ignore"):
+            spans = np.maximum.reduceat(points, starts) - np.minimum.reduceat(points, starts)
+        found[full] = np.nan_to_num((spans**2).sum(1), nan=0.0, posinf=0.0)
+    return found
 
 
 def _outline_outside(objects: Objects, sizes: np.ndarray) -> np.ndarray:

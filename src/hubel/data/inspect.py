@@ -18,12 +18,14 @@ from hubel.data.faults import object_faults
 from hubel.data.findings import Finding
 from hubel.data.formats.walk import natural
 from hubel.data.looks import Looks
+from hubel.data.masks import Masks
 from hubel.data.objects import Objects
 from hubel.data.odd import odd_findings
-from hubel.data.quality import class_findings, copy_findings, image_findings
+from hubel.data.quality import COMMON, class_findings, copy_findings, image_findings
 from hubel.data.seen import Seen, look_at
 
 SEVERITIES = ("error", "warning", "note")
+FEW = 3  # images that are named one by one, however few there are in all
 NAMED = 5  # values of a mask in a message
 
 
@@ -80,6 +82,7 @@ def inspect(dataset: Dataset, *, workers: int | None = None, tick: Callable[[], 
         *odd_findings(dataset.images, seen.odd),
         *(object_faults(objects, sizes, dataset.images.name) if objects is not None else ()),
         *_declared(dataset, sizes),
+        *_without_mask(dataset, masks),
         *_mask_findings(masks, seen),
         *image_findings(clean, seen.looks),
         *copy_findings(clean, seen.looks),
@@ -157,6 +160,20 @@ def _declared(dataset: Dataset, sizes: np.ndarray) -> Iterator[Finding]:
 def _file_of(objects: Any, i: int) -> str:
     files = getattr(objects, "files", None)
     return "" if files is None else files[i].decode("utf-8", "backslashreplace")
+
+
+def _without_mask(dataset: Dataset, masks: Any) -> Iterator[Finding]:
+    """Images beside which no mask lies; one finding where they are many: then only some were meant to have one."""
+    if not isinstance(masks, Masks):
+        return
+    bare = np.flatnonzero(np.diff(masks.names.offsets) == 0)
+    action = "Add the mask, or leave the image out: without one its pixels take no part."
+    if len(bare) > max(FEW, COMMON * len(dataset)):
+        reason = f"{len(bare):,} of {len(dataset):,} images have no mask"
+        yield Finding("missing mask", "", reason, action, image=int(bare[0]), severity="note")
+        return
+    for i in bare.tolist():
+        yield Finding("missing mask", dataset.images.name(i), "no mask lies beside this image", action, image=i)
 
 
 def _mask_findings(masks: Any, seen: Seen) -> Iterator[Finding]:
