@@ -202,6 +202,13 @@ def test_folders_below_the_parts(make):
     assert {k: len(v) for k, v in yolo.read(root).splits.items()} == {"train": 1, "dev": 1}
 
 
+def test_a_part_without_labels(make):
+    root = make({"train/images/a.png": (9, 9), "train/labels/a.txt": "0 .5 .5 1 1", "test/images/b.png": (9, 9)})
+    found = yolo.read(root)
+    assert {k: len(v) for k, v in found.splits.items()} == {"train": 1, "test": 1}
+    assert found.annotations["objects"].counts.tolist() == [1, 0]
+
+
 def test_text_files_beside_images(make):
     root = make({"a.png": (10, 20), "a.txt": "0 .5 .5 .5 .5", "b.png": (9, 9), "classes.txt": "cat"})
     assert yolo.recognise(root)

@@ -58,7 +58,7 @@ class YamlFile:
         return entries
 
     def numbered(self, key: str) -> dict[int, Any] | None:
-        """A list, counted from 0, or a mapping from whole numbers; None where the file has no such key."""
+        """A list, counted from 0, or a mapping from whole numbers, in the file's order; None where there is none."""
         if key not in self:
             return None
         value = self.values[key]
@@ -67,7 +67,7 @@ class YamlFile:
         numbers = {whole(k): one for k, one in value.items()} if isinstance(value, dict) else {None: value}
         if None in numbers or len(numbers) != len(value):
             raise self.fault(key, "a list, or a mapping from whole numbers such as {0: cat, 1: dog}")
-        return dict(sorted(numbers.items()))  # type: ignore[arg-type]
+        return numbers  # type: ignore[return-value]
 
     def names(self) -> dict[int, str] | None:
         """{number: name of the class}, or None. UserError where a name is no text."""

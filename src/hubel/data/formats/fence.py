@@ -21,21 +21,18 @@ class Fence:
     """Which names lie below `root`. Paths that it gives are relative to the root, parted by /."""
 
     def __init__(self, root: str | Path):
-        self.root = os.path.realpath(root)
+        self.root, self._given = os.path.realpath(root), os.path.abspath(root)  # noqa: PTH100, as links lead, and as said
         self._within = os.path.join(self.root, "")  # noqa: PTH118
         self._folders: dict[str, bool] = {}  # real folder inside? asked once for each
 
     def relative(self, name: str, base: str = "") -> str | None:
         """`name`, said by a file in the folder `base` -> relative to the root; None where it leads outside."""
-        if "\0" in name:
-            return None
-        if re.match(r"[A-Za-z]:/", name):
+        if "\0" in name or re.match(r"[A-Za-z]:/", name):
             return None
         if os.path.isabs(name):  # noqa: PTH117
-            for root in (self.root, str(self.root)):
-                if name == root or name.startswith(self._within):
-                    return os.path.relpath(name, root)
-            return None
+            plain = os.path.normpath(name)
+            tops = [top for top in (self.root, self._given) if plain == top or plain.startswith(f"{top.rstrip('/')}/")]
+            return os.path.relpath(plain, tops[0]) if tops else None
         found = os.path.normpath(os.path.join(base, name))  # noqa: PTH118
         return None if found == ".." or found.startswith("../") else found
 

@@ -35,15 +35,23 @@ class Pair:
 
 
 def pairs(root: Path, partners: Sequence[str], endings: tuple[str, ...]) -> list[Pair]:
-    """All pairs below the root whose partner holds a file with one of the endings. [] for what is no folder."""
-    found = []
+    """All pairs below the root, where a partner holds a file with one of the endings; [] where none does.
+
+    A part that has only images, such as a test part whose answers are not given out, is a pair with an empty partner.
+    """
+    found, bare = [], []
     for folder in [root, *(f for f in subfolders(root) if f.name.lower() in PART_NAMES)]:
         below = {f.name.lower(): f for f in subfolders(folder)}
+        if "images" not in below:
+            continue
+        part = "" if folder == root else folder.name
+        images = str(below["images"].relative_to(root))
         partner = next((below[p] for p in partners if p in below and holds(below[p], endings)), None)
-        if partner is not None and "images" in below:
-            part = "" if folder == root else folder.name
-            found.append(Pair(part, str(below["images"].relative_to(root)), str(partner.relative_to(root))))
-    return found
+        if partner is not None:
+            found.append(Pair(part, images, str(partner.relative_to(root))))
+        elif part:
+            bare.append(Pair(part, images, str(PurePosixPath(images).parent / partners[0])))
+    return found + bare if found else []
 
 
 def subfolders(folder: Path) -> list[Path]:

@@ -58,7 +58,7 @@ def read(
             found.add_folder(pair.images, PART_NAMES.get(pair.part.lower(), ""))
     if not found.names:
         raise UserError(f"{path}: no images found in {', '.join(pair.images for pair in folders) or 'images/'}.")
-    if not found.parts:
+    if settings is None or not any(key in settings for key in PARTS):
         read_lists(found, (".", "splits", "lists", "ImageSets/Segmentation"))
     files = _mask_files(found, folders)
     said = _said(found, settings, {"names": names, "colors": colors, "ignore": ignore})
@@ -131,6 +131,8 @@ def _listing(found: Gathered, pair: Pair) -> dict[str, str]:
     root = Path(found.fence.root)
     if not found.fence.inside(pair.partner):
         found.refuse(pair.partner, "outside")
+        return {}
+    if not (root / pair.partner).is_dir():
         return {}
     files = [os.path.normpath(f) for f in scan(root / pair.partner, root).files]
     if files and not any(f.lower().endswith(LOSSLESS) for f in files):

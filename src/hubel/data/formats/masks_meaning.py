@@ -1,7 +1,8 @@
 """What the values in mask files mean: from `names`, `colors` and `ignore` of a data.yaml or of options, or as seen.
 
-names: a list, or {value: name}; black and white files (0 and 255) of two classes need no values. colors: one for each
-class, [r, g, b] or "#rrggbb". ignore: values, or colours, that take no part; 255 unless a class has it.
+names: a list, or {value: name} in the order of the classes; black and white files (0 and 255) of two classes need no
+values. colors: one for each class, [r, g, b] or "#rrggbb". ignore: values, or colours, that take no part; 255 unless a
+class has it.
 """
 
 from __future__ import annotations
@@ -94,8 +95,9 @@ def meaning(said: Mapping[str, Any], seen: Seen, where: str) -> Meaning:
 def _named(names: dict[int, str], seen: Seen, ignore: tuple[int, ...] | None) -> tuple[dict[int, str], list[str]]:
     """Names as given; where the files are black and white, 255 is the second of two classes, or the only one."""
     white = seen.values <= {0, IGNORE} and IGNORE in seen.values and IGNORE not in (ignore or ())
-    if list(names) == [0, 1] and white:
-        return {0: names[0], IGNORE: names[1]}, [f"black and white masks: 0 is {names[0]}, 255 is {names[1]}"]
+    if sorted(names) == [0, 1] and white:
+        notes = [f"black and white masks: 0 is {names[0]}, 255 is {names[1]}"]
+        return {(IGNORE if value else 0): name for value, name in names.items()}, notes
     if list(names) == [0] and seen.values <= {0, 1, IGNORE} and (white or 1 in seen.values):
         top = IGNORE if white else 1
         return {0: "background", top: names[0]}, [f"black and white masks: 0 is the background, {top} is {names[0]}"]
@@ -160,7 +162,7 @@ def numbered(given: Any, what: str) -> dict[int, Any]:
     if isinstance(given, Mapping):
         keys = [whole(str(key)) for key in given]
         if None not in keys:
-            return dict(sorted(zip(keys, given.values(), strict=True)))  # type: ignore[arg-type]
+            return dict(zip(keys, given.values(), strict=True))  # type: ignore[arg-type]
     elif isinstance(given, Sequence):
         return dict(enumerate(given))
     raise UserError(f"{what} is a list, or a mapping from values such as {{0: cat, 1: dog}}; got {given!r:.80}.")

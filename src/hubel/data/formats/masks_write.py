@@ -10,8 +10,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from hubel.data.dataset import Dataset
-from hubel.data.formats.copies import Places, copy_images, filled, new_folder, overlapping, places, write_text
+from hubel.data.formats.copies import Places, copy_images, filled, new_folder, overlapping, places, save_png, write_text
 from hubel.data.masks import Masks
 from hubel.data.yaml_file import write_yaml
 from hubel.errors import UserError
@@ -63,6 +65,8 @@ def _copy_masks(masks: Masks, out: Path, stems: Sequence[str]) -> list[str]:
         source = Path(masks.root, name)
         if source.is_file():
             shutil.copyfile(source, out / f"{stem}{source.suffix}")
+        elif not masks.root:  # drawn when it is read, in no file
+            save_png(masks.as_stored(i).astype(np.uint8)[..., None], out / f"{stem}.png")
         else:
             missing += 1
     return [f"{missing:,} masks could not be read and were not copied"] if missing else []

@@ -30,6 +30,8 @@ from hubel.errors import UserError
 __all__ = ["read", "recognise", "write"]
 
 IMAGES = ("jpegimages", "images", "imgs", "img")
+COMMON = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
+LOOKS = 5  # XML files that recognising opens
 XMLS = ("annotations", "xmls", "xml", "labels")
 
 
@@ -100,30 +102,48 @@ def _home(path: Path) -> Path | None:
 
 
 def _shelves(root: Path) -> list[Shelf]:
-    found = []
+    """All below the root; with them parts that have only images, such as a test part without its answers."""
+    found, bare = [], []
     for folder in [root, *(f for f in subfolders(root) if f.name.lower() in PART_NAMES)]:
         below = {f.name.lower(): f for f in subfolders(folder)}
-        images = [below[name] for name in IMAGES if name in below] + [folder]
-        boxes = [f for name in XMLS if name in below for f in (below[name], below[name] / "xmls")] + [folder]
-        xml = next((f for f in boxes if holds(f, (".xml",), deep=False) and _begins_right(f)), None)
+        images = [below[name] for name in IMAGES if name in below]
+        boxes = [f for name in XMLS if name in below for f in (below[name] / "xmls", below[name])]
+        pictures = next((f for f in images if holds(f, COMMON)), folder)
+        xml = next((f for f in boxes if _has_annotations(f, deep=True)), None)
+        xml = folder if xml is None and _has_annotations(folder, deep=False) else xml
+        part = "" if folder == root else folder.name
+        shelf = Shelf(part, str(pictures.relative_to(root)), str((xml or pictures).relative_to(root)))
         if xml is not None:
-            pictures = next((f for f in images if holds(f, (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif"))), folder)
-            part = "" if folder == root else folder.name
-            found.append(Shelf(part, str(pictures.relative_to(root)), str(xml.relative_to(root))))
-    return found
+            found.append(shelf)
+        elif part and holds(pictures, COMMON):
+            bare.append(shelf)
+    return found + bare if found else []
 
 
-def _begins_right(folder: Path) -> bool:
-    """Whether one of the first XML files is an annotation."""
-    names = sorted(entry.name for entry in os.scandir(folder) if entry.name.lower().endswith(".xml"))
-    for name in names[:5]:
-        try:
-            with (folder / name).open("rb") as file:
-                if b"<annotation" in file.read(2048):
-                    return True
-        except OSError:
-            continue
+def _has_annotations(folder: Path, deep: bool) -> bool:
+    """Whether one of the first XML files is an annotation; `deep`: those in folders below count."""
+    if not holds(folder, (".xml",), deep):
+        return False
+    seen = 0
+    for base, folders, files in os.walk(folder):
+        for name in sorted(name for name in files if name.lower().endswith(".xml"))[:LOOKS]:
+            seen += 1
+            if _begins_right(Path(base, name)):
+                return True
+        if seen >= LOOKS or not deep:
+            return False
+        folders.sort()
     return False
+
+
+def _begins_right(file: Path) -> bool:
+    try:
+        if not file.is_file():
+            return False
+        with file.open("rb") as opened:
+            return b"<annotation" in opened.read(2048)
+    except OSError:
+        return False
 
 
 def _gather(found: Gathered, home: Path) -> dict[int, str]:
