@@ -215,6 +215,14 @@ def test_a_column_of_0_and_1_for_each_class(folder):
     assert asked.classes == ("cat", "dog") and kinds(asked) == [("not 0 or 1", 3)]
 
 
+def test_a_label_beside_columns_of_0_and_1_counts(folder):
+    root = folder("file,label,labels.cat,labels.dog\na.png,cat,1,0\nb.png,cat,0,1\n", "a.png", "b.png")
+    (root / "classes.txt").write_text("cat\ndog\n")
+    found = csv_table.read(root)
+    assert found.annotations["label"].tolist() == [0, 0] and found.classes == ("cat", "dog")
+    assert found.annotations["labels"].tolist() == [[1, 0], [0, 1]]
+
+
 def test_several_lines_for_an_image_give_several_labels(folder):
     root = folder("file,label\na.png,cat\na.png,dog\nb.png,dog\nb.png,emu\nc.png,cat\n", *ABC)
     found = csv_table.read(root)

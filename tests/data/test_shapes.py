@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from hubel import names
 from hubel.data import faces, figures, paint, scenes
 from hubel.data.drawn import Drawn
+from hubel.data.formats import masks, voc
 from hubel.data.objects import OCCLUDED, TRUNCATED
 from hubel.data.polygons import contains, coverage, fill, trace
 from hubel.data.rings import self_crossing
@@ -149,7 +150,7 @@ def test_the_digest_follows_every_option():
 
 
 def test_boxes_are_tight_and_masks_are_the_outlines_filled(drawn):
-    objects, masks = drawn.annotations["objects"], drawn.annotations["mask"]
+    objects, mask_column = drawn.annotations["objects"], drawn.annotations["mask"]
     for i, scene in enumerate(the_scenes(drawn)):
         low, high = objects.offsets[i : i + 2]
         assert high - low == len(scene.placed)
@@ -165,8 +166,8 @@ def test_boxes_are_tight_and_masks_are_the_outlines_filled(drawn):
             assert objects.labels[k] == scene.placed[k - low].kind
             assert not top[mask].any()  # no pixel belongs to two
             top[mask] = objects.labels[k] + 1
-        assert np.array_equal(top, masks.read(i))
-    assert masks.classes == ("background", *drawn.classes)
+        assert np.array_equal(top, mask_column.read(i))
+    assert mask_column.classes == ("background", *drawn.classes)
     assert not self_crossing(objects.outlines.values).any()
 
 
@@ -272,6 +273,28 @@ def test_options():
 def test_seeds_may_be_any_numbers_and_small_images_work():
     for seed in (-1, 2**70):
         assert shapes(2, 16, seed=seed).annotations["objects"].count >= 2
+
+
+@pytest.mark.parametrize("form", [masks, voc])
+def test_drawn_masks_are_written_like_others(tmp_path, form):
+    dataset = shapes(6, 24)
+    form.write(dataset, tmp_path / "out")
+    found = form.read(tmp_path / "out")
+    drawn = {dataset.images.read(i).tobytes(): i for i in range(6)}
+    for i in range(6):
+        mask = found.annotations["mask"].read(i)
+        assert np.array_equal(mask, dataset.annotations["mask"].read(drawn[found.images.read(i).tobytes()]))
+    assert found.annotations["mask"].classes == ("background", *figures.NAMES)
+
+
+def test_drawn_masks_in_another_order_and_with_other_numbers():
+    mask = shapes(9, 24).annotations["mask"]
+    few = mask.take(np.array([7, 2]))
+    assert len(few) == 2 and np.array_equal(few.read(0), mask.read(7)) and np.array_equal(few.read(1), mask.read(2))
+    assert few.digest() != mask.digest() and few.strange(0) == {}
+    turned = few.renumbered(np.arange(9)[::-1].copy(), mask.classes[::-1])
+    assert np.array_equal(turned.read(0), 8 - mask.read(7))
+    assert np.array_equal(pickle.loads(pickle.dumps(turned)).read(0), 8 - mask.read(7))
 
 
 # Faces -----------------------------------------------------------------------------------------------------------

@@ -22,6 +22,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 from hubel.data.members import FAULTS, Member, is_tar, is_zip, members
+from hubel.data.places import cache_folder
 from hubel.errors import UserError
 
 ENDINGS = (".tar.gz", ".tar.bz2", ".tar.xz", ".tgz", ".tbz2", ".txz", ".tar", ".zip")
@@ -76,8 +77,6 @@ def unpack(
     A single folder at the top is left out. `say` is told before work begins. Raises UserError for an archive that is
     damaged, unsafe or too large, and where the cache can't be written.
     """
-    from hubel.data.builtin import cache_folder  # which imports formats, which imports this
-
     real = path.resolve()
     stat = real.stat()
     place = (cache or cache_folder()) / "unpacked" / _digest(os.fsencode(real))

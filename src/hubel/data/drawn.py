@@ -6,12 +6,14 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import astuple, dataclass, replace
+from dataclasses import astuple, dataclass, field, replace
 from typing import Self
 
 import numpy as np
 
 from hubel.data import faces, scenes
+from hubel.data.images import PackedNames
+from hubel.data.masks import Masks
 
 VERSION = 1  # of what is drawn: a change makes other data of it
 EACH = 10  # pictures of a face
@@ -79,27 +81,28 @@ class DrawnImages:
 
 
 @dataclass(frozen=True, eq=False)
-class DrawnMasks:
-    """A class for every pixel of the images `index` (n,), drawn when it is read. Like Masks, without files."""
+class DrawnMasks(Masks):
+    """A class for every pixel of the images `index` (n,), drawn when it is read: 0 the background, none ignored."""
 
-    drawn: Drawn
-    index: np.ndarray  # (n,) int64
-    classes: tuple[str, ...]
+    drawn: Drawn = Drawn(0, 64, 64, False, 8, 5)
+    index: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
 
-    @property
-    def colours(self) -> np.ndarray:
-        """(K, 3) uint8 to draw with."""
-        return np.array(COLOURS[: len(self.classes)], np.uint8)
+    @classmethod
+    def of(cls, drawn: Drawn, index: np.ndarray, classes: tuple[str, ...]) -> Self:
+        names = PackedNames.pack([f"#{i}" for i in index.tolist()])
+        colours = np.array(COLOURS[: len(classes)], np.uint8)
+        return cls("", names, names, classes, np.arange(len(classes)), colours=colours, drawn=drawn, index=index)
 
-    def __len__(self) -> int:
-        return len(self.index)
+    def raw(self, i: int) -> np.ndarray:
+        """(H, W) int64: 0 the background, k + 1 the figures of kind k."""
+        return self.drawn.scene(int(self.index[i])).classes().astype(np.int64)
 
-    def read(self, i: int) -> np.ndarray:
-        """(H, W) uint8 numbers of classes, 0 the background; none is ignored."""
-        return self.drawn.scene(int(self.index[i])).classes()
+    def as_stored(self, i: int) -> np.ndarray:
+        return self.raw(i)
 
     def take(self, index: np.ndarray) -> Self:
-        return replace(self, index=self.index[index])
+        return replace(super().take(index), index=self.index[index])
 
     def digest(self) -> bytes:
-        return hashlib.blake2b(self.drawn.digest() + self.index.tobytes(), digest_size=16).digest()
+        told = repr((self.classes, self.values.tolist())).encode()
+        return hashlib.blake2b(self.drawn.digest() + told + self.index.tobytes(), digest_size=16).digest()

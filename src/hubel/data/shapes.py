@@ -89,7 +89,7 @@ def _scenes(drawn: Drawn, count: int, kind: str) -> Dataset:
     everything = ("background", *names)
     makers: dict[str, Callable[[], Any]] = {
         "objects": lambda: _objects(drawn, count),
-        "mask": lambda: DrawnMasks(drawn, np.arange(count), everything),
+        "mask": lambda: DrawnMasks.of(drawn, np.arange(count), everything),
         "labels": lambda: (_counts(drawn, count) > 0).astype(np.float32),
         "numbers": lambda: _counts(drawn, count).copy(),
         "label": lambda: np.array([drawn.scene(i).placed[0].kind for i in range(count)], np.int64),

@@ -61,6 +61,8 @@ def _label_parts(rows: Rows, known: Sequence[str], asked: Asked, together: list[
         marks = [[table.rows[r][c] for c in columns.hot] for r in rows.first.tolist()]
         found.append(hot_labels(marks, tuple(table.header[c].removeprefix(PREFIX) for c in columns.hot)))
     if columns.label >= 0:
+        for one in found:  # what a column of its own says counts, not what the 0 and 1 would mean
+            one.columns.pop("label", None)
         cells = rows.cells(columns.label)
         plural = plain(table.header[columns.label]) in PLURAL
         whole = columns.identities or (_names(cells, known) and not asked.separator)
