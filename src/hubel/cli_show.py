@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 WIDE = 200  # columns where the output is a file or a pipe: a row stays one line
+SHOWN = 5  # images whose cut-off parts are told
 SHORT = ("weighted_", "top5", "macro_precision", "macro_recall")  # left out after a training; the report has them
 
 
@@ -110,6 +111,10 @@ def predictions(found: Sequence[Mapping[str, Any]]) -> None:
         sure = row.get("confidence")
         table.add_row(_text(row["image"]), _text(_words(row["prediction"])), "" if sure is None else f"{sure:.1%}")
     _print(table)
+    partly = [row for row in found if row.get("shown", {}).get("notable")]
+    _print(*(f"{_text(row['image'])}: {row['shown']['words']}" for row in partly[:SHOWN]))
+    if len(partly) > SHOWN:
+        _print(f"and {len(partly) - SHOWN:,} more images are cut, barred or stretched: see --json")
 
 
 def _words(value: Any) -> str:

@@ -99,8 +99,17 @@ def predict_images(parts: Any, chosen: Any, images: Sequence[tuple[str, np.ndarr
         )
         with evaluating(parts.network):
             seen = predict(parts.network, parts.task, batch, chosen.views or "single", parts.autocast).cpu()
-        found += [{"image": name, **parts.task.describe(seen, row)} for row, (name, _) in enumerate(some)]
+        found += [
+            {"image": name, **parts.task.describe(seen, row), "shown": shown(parts, image)}
+            for row, (name, image) in enumerate(some)
+        ]
     return found
+
+
+def shown(parts: Any, image: np.ndarray) -> dict[str, Any]:
+    """What the network saw of an image (H, W, C): shares cut off and barred, and the same in words."""
+    found = parts.preprocess.shown(image.shape[0], image.shape[1])
+    return {**found.settings(), "notable": found.notable, "words": found.words()}
 
 
 def rewrite_report(session: Session, folder: RunFolder, private: bool) -> Path:

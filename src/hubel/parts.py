@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import torch
 from torch import nn
 
 from hubel import names, recipe
-from hubel.data import formats, policies, split, statistics
+from hubel.data import formats, policies, split, statistics, whiten
 from hubel.data.augment import Augment
 from hubel.data.check import check_files
 from hubel.data.dataset import Dataset
@@ -145,7 +146,10 @@ def make_preprocess(dataset: Dataset, chosen: Recipe, model: Any = None) -> Prep
     """Size from the option, the network's wish or the images; mean and deviation from the training part."""
     size = chosen.size if chosen.size is not None or model is not None else wanted_size(chosen.model)
     plain = Preprocess.choose(dataset, size=size, policy=chosen.resize)
-    mean, deviation = statistics.channel_statistics(dataset, dataset.splits["train"], plain)
+    train = dataset.splits["train"]
+    if chosen.normalize != "channel":
+        return replace(plain, whitening=whiten.fit(dataset, train, plain, chosen.normalize, chosen.whiten_epsilon))
+    mean, deviation = statistics.channel_statistics(dataset, train, plain)
     return plain.with_statistics(mean, deviation)
 
 

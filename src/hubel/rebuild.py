@@ -24,9 +24,11 @@ from hubel.training import checkpoint
 from hubel.training.atomic import write_atomically
 from hubel.training.ema import averages
 
+WHITENING = "whitening.safetensors"  # the mean image and the matrix, where --normalize asks for them
+
 
 def save_parts(session: Session, path: Path) -> None:
-    """network.json: what a later command needs to rebuild network, task and preprocessing without the data."""
+    """network.json (and whitening.safetensors): what a later command needs to rebuild network, task and preprocessing without the data."""
     parts = {
         "schema": 1,
         "model": session.recipe.model,
@@ -36,6 +38,8 @@ def save_parts(session: Session, path: Path) -> None:
         "classes": list(session.dataset.classes),
         "splits": {name: len(index) for name, index in session.dataset.splits.items()},
     }
+    if session.preprocess.whitening is not None:
+        write_atomically(path.with_name(WHITENING), session.preprocess.whitening.content())
     write_atomically(path, json.dumps(parts, indent=1).encode())
 
 
@@ -58,7 +62,7 @@ def load_parts(folder: Path, chosen: Recipe, *, model: Any = None, task: Task | 
     """The parts as saved by `save_parts`, without the weights. Own objects must be given again."""
     try:
         saved = json.loads((folder / "network.json").read_text())
-        preprocess = Preprocess.from_settings(saved["preprocess"])
+        preprocess = Preprocess.from_settings(saved["preprocess"], folder / WHITENING)
     except (OSError, ValueError, KeyError) as fault:
         raise UserError(
             f"{folder} is not a whole run: network.json is missing or damaged ({fault}). It was stopped before the "

@@ -134,6 +134,10 @@ class Recipe:
     sampling: str = option("shuffle", "a shuffled partition, or drawn with replacement", ("shuffle", "replacement"))
     size: int | None = option(None, "side of the square that the network sees, in pixels")
     resize: str | None = option(None, "how an image of another shape gets there", ("crop", "letterbox", "stretch"))
+    normalize: str = option(
+        "channel", "what the training part's mean is taken of; pca, zca: whitening", ("channel", "image", "pca", "zca")
+    )
+    whiten_epsilon: float = option(0.01, "pca, zca: added to each variance, as a share of their mean")
     init: str | None = option(None, "how the weights start", INITIALISERS)
     init_sigma: float | None = option(None, "init normal: the standard deviation, 0.01 where left open")
     init_gain: float | None = option(None, "init xavier, he, lecun: a factor of the weights; 5/3 suits tanh")
@@ -319,7 +323,7 @@ SHARES = {"split.dev", "split.test", "split.train_dev", "split.move_dev", "optim
 POSITIVE = {"optimizer.lr", "optimizer.eps", "regularize.clip_norm", "regularize.clip_value", "regularize.max_norm",
             "schedule.every", "schedule.gamma", "init_sigma",
             "init_gain"}  # fmt: skip
-NOT_NEGATIVE = {"optimizer.weight_decay", "optimizer.l1", "optimizer.l2", "schedule.warmup"}
+NOT_NEGATIVE = {"whiten_epsilon", "optimizer.weight_decay", "optimizer.l1", "optimizer.l2", "schedule.warmup"}
 
 
 def _in_range(key: str, value: Any) -> Any:

@@ -40,7 +40,7 @@ class Backgrounds:
         """From a folder of pictures, or "noise". Raises UserError where there is none that can be read."""
         pixels = _noise(preprocess) if source == NOISE else _read(Path(source).expanduser(), preprocess)
         pixels = pixels if pixels.dtype == np.uint8 else pixels.astype(np.int32)
-        images = preprocess.normalise(torch.from_numpy(pixels).to(device))
+        images = preprocess.centre(torch.from_numpy(pixels).to(device))
         return cls(images.contiguous(memory_format=torch.channels_last), blend)
 
     def apply(self, images: Tensor, seed: int, epoch: int, slots: np.ndarray) -> Tensor:

@@ -168,6 +168,8 @@ class Loader:
             if self.augment is not None and not filler:
                 batch = self._mix(self._blend(batch, epoch, slots), epoch, slots)
             erase(batch.images, found.erase)
+            if self.preprocess.whitening is not None:
+                batch = replace(batch, images=self.preprocess.turn(batch.images))
             self.wait_seconds += time.perf_counter() - began
             yield batch
             began = time.perf_counter()
@@ -204,7 +206,7 @@ class Loader:
         rows = torch.from_numpy(index)
         if filler:
             weights, rows = np.zeros_like(weights), torch.full_like(rows, -1)
-        images = self.preprocess.normalise(fetched.pixels).contiguous(memory_format=torch.channels_last)
+        images = self.preprocess.centre(fetched.pixels).contiguous(memory_format=torch.channels_last)
         return Batch(
             images=images,
             targets=self._move(self._follow(self.targets(index), fetched)),

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -17,6 +18,8 @@ from torch import Tensor
 
 from hubel.data.dataset import Dataset
 from hubel.data.decode import convert
+from hubel.data.shown import Shown, shown_of
+from hubel.data.whiten import Whitening
 from hubel.errors import UserError, did_you_mean
 from hubel.ops.geometry import compose, resizing, translation
 from hubel.ops.resize import warp
@@ -33,7 +36,7 @@ class Preprocess:
     `size` (height, width). `policy`: "crop" resizes until the image just covers the size and keeps the centre;
     "letterbox" resizes until it just fits and fills with black; "stretch" changes the proportions; "none" means that
     the images have this size already (one that has not is cropped). Shrinking averages over areas. `mean` and `std`
-    per channel in [0, 1] of the full scale; `depth` 8 or 16 bits.
+    per channel in [0, 1] of the full scale; `depth` 8 or 16 bits. A `whitening` (see data/whiten.py) takes their place.
     """
 
     size: tuple[int, int]
@@ -42,6 +45,7 @@ class Preprocess:
     std: tuple[float, ...] = (1.0,)
     policy: str = "crop"
     depth: int = 8
+    whitening: Whitening | None = None  # in place of mean and std
 
     def __post_init__(self) -> None:
         if self.policy not in POLICIES:
@@ -79,6 +83,16 @@ class Preprocess:
 
     def normalise(self, images: Tensor) -> Tensor:
         """(B, h, w, C) uint8, uint16 or a wider integer -> (B, C, h, w) float32, channels_last, on its device."""
+        return self.turn(self.centre(images))
+
+    def turn(self, images: Tensor) -> Tensor:
+        """What is left to do after `centre`, and after images were mixed and erased: PCA or ZCA, else nothing."""
+        return images if self.whitening is None else self.whitening.turn(images)
+
+    def centre(self, images: Tensor) -> Tensor:
+        """As `normalise`, but for PCA and ZCA: pixels are still pixels, and 0 is the mean."""
+        if self.whitening is not None:
+            return self.whitening.centre(images, 2**self.depth - 1)
         # rows of w · C numbers: a last axis of 1 or 3 would defeat vectorised arithmetic
         scale, shift = _scale_and_shift(self._pairs(), 2**self.depth - 1, images.shape[2], images.device)
         values = images.flatten(2).to(torch.float32, copy=True)  # (B, h, w · C)
@@ -94,13 +108,24 @@ class Preprocess:
         return replace(self, mean=tuple(float(m) for m in mean), std=tuple(float(s) for s in std))
 
     def settings(self) -> dict[str, Any]:
-        """What rebuilds it, JSON-ready."""
-        return {key: list(v) if isinstance(v, tuple) else v for key, v in asdict(self).items()}
+        """What rebuilds it, JSON-ready; the arrays of a whitening are saved in a file of their own."""
+        values = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "whitening"}
+        plain = {key: list(v) if isinstance(v, tuple) else v for key, v in values.items()}
+        return plain if self.whitening is None else {**plain, "whitening": self.whitening.settings()}
 
     @classmethod
-    def from_settings(cls, settings: Mapping[str, Any]) -> Self:
+    def from_settings(cls, settings: Mapping[str, Any], arrays: Path | None = None) -> Self:
+        """`arrays` is the file of a whitening, where there is one. Raises UserError where it is not whole."""
         values: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in settings.items()}
+        if "whitening" in values:
+            if arrays is None:
+                raise ValueError("a whitening needs its arrays")
+            values["whitening"] = Whitening.load(values["whitening"], arrays)
         return cls(**values)
+
+    def shown(self, height: int, width: int) -> Shown:
+        """What the network sees of an image of this size."""
+        return shown_of((height, width), self.size, self.matrix(height, width))
 
     @classmethod
     def choose(cls, dataset: Dataset, size: int | tuple[int, int] | None = None, policy: str | None = None) -> Self:

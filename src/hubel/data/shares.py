@@ -1,7 +1,7 @@
 """Who reads what where several processes train from the shards of one pack: each its own, in an order all agree on.
 
-Process r has the examples of its shards, L_r, in the epoch's order; batch k of K takes the k-th of K nearly equal pieces
-of every L_r, cut between pairs of slots. So batches differ by a few images in size, and nothing is read twice.
+Process r has the examples of its shards, L_r, in the epoch's order; batch k of K takes the k-th of K nearly equal
+pieces of every L_r, cut between pairs of slots. So batches differ by a few images in size, and nothing is read twice.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import numpy as np
 def owned_parts(
     order: np.ndarray, owners: np.ndarray, batch_size: int, shard: tuple[int, int], drop_last: bool = False
 ) -> tuple[np.ndarray, list[np.ndarray]]:
-    """The epoch's order as it is read, and the slots in it of each batch that belong to process `shard` = (rank, world).
+    """The epoch's order as it is read, and the slots in it of each batch that process `shard` = (rank, world) reads.
 
     `order` (n,) int64 positions; `owners` (N,) the process of each position. With `drop_last` there are as many
     batches as have full size.
