@@ -271,10 +271,13 @@ def test_plain_names_below_a_linked_folder(tmp_path):
     (tmp_path / "set").mkdir()
     (tmp_path / "set" / "deep").symlink_to(tmp_path)
     (tmp_path / "set" / "near").symlink_to(tmp_path / "set")
-    dataset = named(tmp_path, "deep/secret.png", "near/good.png", "good.png")
-    assert [dataset.images.name(i) for i in range(len(dataset))] == ["near/good.png", "good.png"]
-    assert [one.kind for one in dataset.findings] == ["outside folder"]
-    assert dataset.annotations["objects"].ids.tolist() == [12, 13]
+    (tmp_path / "set" / "link.png").symlink_to(tmp_path / "secret.png")
+    (tmp_path / "set" / "same.png").symlink_to(tmp_path / "set" / "good.png")
+    os.mkfifo(tmp_path / "set" / "pipe.png")
+    dataset = named(tmp_path, "deep/secret.png", "near/good.png", "good.png", "link.png", "same.png", "pipe.png")
+    assert [dataset.images.name(i) for i in range(len(dataset))] == ["near/good.png", "good.png", "same.png"]
+    assert [one.kind for one in dataset.findings] == ["outside folder", "outside folder", "missing file"]
+    assert dataset.annotations["objects"].ids.tolist() == [12, 13, 15]
 
 
 def test_a_linked_folder_that_leads_outside(tmp_path):
