@@ -45,8 +45,8 @@ class Case:
 CASES = (
     Case("crop, flip", (256, 340), (224, 224), Augment(crop=(0.35, 1.0), flip="random", border="mirror")),
     Case("affine, crop, flip, jitter", (256, 340), (224, 224),
-         Augment(crop=(0.35, 1.0), flip="random", border="mirror", geometric=Geometric(rotate=15, shear=5), colour=JITTER),
-         "about 2,400 images/s; 4 × and 20 ×"),
+         Augment(crop=(0.35, 1.0), flip="random", border="mirror", geometric=Geometric(rotate=15, shear=5),
+                 colour=JITTER), "about 2,400 images/s; 4 × and 20 ×"),
     Case("the same, blur, noise", (256, 340), (224, 224),
          Augment(crop=(0.35, 1.0), flip="random", border="mirror", geometric=Geometric(rotate=15, shear=5),
                  colour=JITTER, texture=Texture(blur=1.5, noise=0.03))),

@@ -106,3 +106,17 @@ def test_a_shrunk_image_is_reduced_by_area():
     image[::2, ::2] = image[1::2, 1::2] = 255
     out = elastic.warp(image, scaling(0.08, 0.08), controls(size=0.01), (48, 64), "mirror")
     assert out.std() < 3 and abs(out.mean() - 127.5) < 1
+
+
+def test_positions_by_affine_matrices_equal_the_formula():
+    size = (20, 26)
+    matrices = np.stack([turn(0.3, 4, -3), scaling(1.7, 0.6)])
+    control = np.stack([controls(1), controls(2)])
+    found = elastic.source_positions(matrices, control, size)
+    for matrix, points, positions in zip(matrices, control, found, strict=True):
+        x, y = elastic.displacement(points, size)
+        target = np.stack([np.arange(26) + 0.5 + x, (np.arange(20) + 0.5)[:, None] + y])
+        inverse = np.linalg.inv(matrix)
+        loop = np.einsum("ij,jhw->ihw", inverse[:2, :2], target) + inverse[:2, 2][:, None, None]
+        np.testing.assert_allclose(positions, loop, atol=1e-4)
+        np.testing.assert_array_equal(elastic.source_positions(matrix, points, size), positions)

@@ -73,6 +73,8 @@ def move_points(points: np.ndarray, matrix: np.ndarray, control: np.ndarray, siz
 
 def source_positions(matrix: np.ndarray, control: np.ndarray | None, size: tuple[int, int]) -> np.ndarray:
     """(..., 2, h, w) float32: where each target pixel's centre lies in the source, x and y from the corner."""
+    if control is not None and (matrix[..., 2, :] == [0, 0, 1]).all():
+        return _affine_positions(np.linalg.inv(matrix), control, size)
     x, y = np.arange(size[1]) + 0.5, (np.arange(size[0]) + 0.5)[:, None]
     inverse = np.linalg.inv(matrix)[..., None, None]  # (..., 3, 3, 1, 1)
     if control is not None:
@@ -81,6 +83,16 @@ def source_positions(matrix: np.ndarray, control: np.ndarray | None, size: tuple
     inverse = inverse.astype(np.float32) if control is not None else inverse
     row = [inverse[..., i, 0, :, :] * x + inverse[..., i, 1, :, :] * y + inverse[..., i, 2, :, :] for i in range(3)]
     return (np.stack(row[:2], axis=-3) / row[2][..., None, :, :]).astype(np.float32)
+
+
+def _affine_positions(inverse: np.ndarray, control: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """The same for affine matrices: A (x' + d) + t is a spline itself, of the control points of x' + d moved."""
+    place = (np.arange(POINTS) - 1) / CELLS  # a cubic B-spline with these values is the straight line
+    extent = np.array([size[1], size[0]], dtype=np.float64)[:, None, None]
+    still = np.stack(np.broadcast_arrays(place, place[:, None]))  # (2, POINTS, POINTS)
+    points = np.einsum("...ij,...jkl->...ikl", inverse[..., :2, :2], (control + still) * extent)
+    points += inverse[..., :2, 2, None, None]
+    return (_basis_of_pixels(size[0]) @ points @ _basis_of_pixels(size[1]).T).astype(np.float32)
 
 
 def warp(
