@@ -28,7 +28,7 @@ WHITENING = "whitening.safetensors"  # the mean image and the matrix, where --no
 
 
 def save_parts(session: Session, path: Path) -> None:
-    """network.json (and whitening.safetensors): what a later command needs to rebuild network, task and preprocessing without the data."""
+    """network.json, whitening.safetensors: what rebuilds network, task and preprocessing without the data."""
     parts = {
         "schema": 1,
         "model": session.recipe.model,
