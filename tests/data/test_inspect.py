@@ -144,7 +144,7 @@ def test_the_gravest_come_first(tmp_path):
     assert findings[1].image >= 0 and findings[1].other >= 0
 
 
-# Statistics ------------------------------------------------------------------------------------------------------------
+# Statistics ----------------------------------------------------------------------------------------------------------
 
 
 def test_values_of_channels_are_those_of_the_training_part():
