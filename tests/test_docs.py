@@ -61,6 +61,8 @@ def place(tmp_path, monkeypatch):
     save_folder(tmp_path / "photos", side=32, channels=3)
     save_folder(tmp_path / "phone_photos", side=32, channels=3, seed=1)
     save_npz(tmp_path / "flowers.npz", side=16, channels=3)
+    (tmp_path / "data-photos").mkdir()
+    (tmp_path / "data-photos" / "quarantine.csv").write_text("image\na/000.png\n")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
