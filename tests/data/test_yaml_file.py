@@ -95,6 +95,7 @@ def test_anything_is_settings_or_a_clear_error(tmp_path_factory, content):
         assert str(path) in str(fault)
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.integers(0, 50), st.text(), max_size=5))
 def test_names_that_are_written_come_back(tmp_path_factory, names):
     path = tmp_path_factory.getbasetemp() / "names.yaml"
@@ -102,6 +103,7 @@ def test_names_that_are_written_come_back(tmp_path_factory, names):
     assert (read_yaml(path).names() or {}) == names
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from(["a", "b", "a (2)", "a (3)"]), max_size=8))
 def test_unique_names(names):
     found, again = unique_names(names)

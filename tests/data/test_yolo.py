@@ -419,6 +419,7 @@ def test_short_numbers_stay_short():
     assert centre == [repr(v) for v in c.tolist()] and extent == [repr(v) for v in e.tolist()]
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.floats(-1e6, 1e6, width=32), st.integers(1, 5000)), min_size=1, max_size=8))
 def test_every_point_comes_back(cases):
     values, size = np.array([v for v, _ in cases], np.float32), np.array([s for _, s in cases])
