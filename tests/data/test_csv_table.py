@@ -88,7 +88,7 @@ def test_separators_ends_of_lines_and_byte_order_mark(folder, delimiter, word, e
     csv.writer(out, delimiter=delimiter, lineterminator=ends).writerows(cells)
     found = csv_table.read(folder(mark + out.getvalue().encode(), "a.png", "b.png"))
     assert said(found, f"separated by {word}")
-    assert sorted(found.splits) == ["test", "train"]
+    assert sorted(found.splits) == ["test", "train"] and said(found, "images in 'file'")  # without the mark
     if delimiter == ",":
         assert found.classes == ('big, "red"', "cat", "dog")  # a semicolon parts labels, a comma in quotes does not
     assert not found.findings

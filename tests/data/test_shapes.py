@@ -110,6 +110,8 @@ def test_figures_have_area_one_and_are_their_own_mirror_image(figure):
     assert swap.tolist() == [0, 1, 4, 3, 2]
     assert np.allclose(figure.keypoints[swap] * (-1, 1), figure.keypoints, atol=1e-9)
     assert contains(figure.outline, *figure.keypoints[0])
+    centre, top, left, bottom, right = figure.keypoints
+    assert left[0] < centre[0] < right[0] and top[1] < centre[1] < bottom[1]
     middle = figure.keypoints[0]
     for point in figure.keypoints[1:]:  # on the outline: just inside it, and just outside
         assert cv2.pointPolygonTest(figure.outline.astype(np.float32), tuple(map(float, point)), True) > -1e-3
@@ -191,6 +193,13 @@ def test_at_least_half_of_each_is_visible_and_nothing_has_a_hole(drawn):
     flags = drawn.annotations["objects"].flags
     truncated = int((flags & TRUNCATED > 0).sum())
     assert 0 < truncated < len(flags) and 0 < (flags & OCCLUDED > 0).sum() < len(flags) and covered
+
+
+def test_a_figure_in_the_middle_of_another_is_refused():
+    square = figures.figures()[1]
+    below = scenes._add(scenes.Scene((), np.zeros((64, 64), np.uint8)), scenes._at(square, 40, 0.0, 32, 32))
+    assert scenes._add(below, scenes._at(square, 12, 0.0, 32, 32)) is None  # it would leave a hole
+    assert scenes._add(below, scenes._at(square, 12, 0.0, 14, 32)) is not None
 
 
 def test_flags_say_what_is_covered_and_what_leaves_the_image(drawn):
