@@ -5,8 +5,8 @@
 Photographs: JPEG of 500 x 375 pixels -> batches of 224 x 224 uint8, random crop and flip. Without --photos they are
 drawn: amplitudes that fall with frequency as in photographs, about 100 kB each. Thumbnails: 32 x 32 in memory, shift
 and flip. "one": one process without workers, on one core, by its processor time; "all": as many workers as cores.
-Printed: images/s, median (lowest–highest), and ratios round by round; then the sharpness of each crop against a float64 Lanczos
-resampling, and the share of the time that a training waits for data.
+Printed: images/s, median (lowest–highest), and ratios round by round; then the sharpness of each crop against a
+float64 Lanczos resampling, and the share of the time that a training waits for data.
 """
 
 from __future__ import annotations

@@ -60,7 +60,7 @@ def batch(dataset, augment, size=(96, 96), path=None, workers=0, **options):
     preprocess = Preprocess(size, 3, std=(1 / 255,))
     order = epoch_order(np.arange(12), 3, 7, "shuffle")
     with Loader(dataset, targets, preprocess, augment=augment, seed=7, path=path, workers=workers) as loader:
-        return list(loader.batches(order, 3, 12, **options))[0]
+        return next(iter(loader.batches(order, 3, 12, **options)))
 
 
 @pytest.mark.parametrize("name", AUGMENTS)
@@ -98,10 +98,8 @@ def test_resident_or_decoded_or_packed(folder):
     packed = open_path(pack(dataset, folder / "thumbs.pack"))
     for name in ("plain", "shift", "alternating"):
         resident = batch(dataset, AUGMENTS[name], (32, 32), "resident")
-        for other in (
-            batch(dataset, AUGMENTS[name], (32, 32), "decoded"),
-            batch(packed, AUGMENTS[name], (32, 32), "packed"),
-        ):
+        for data, path in ((dataset, "decoded"), (packed, "packed")):
+            other = batch(data, AUGMENTS[name], (32, 32), path)
             assert torch.equal(resident.images, other.images) and torch.equal(resident.matrices, other.matrices)
     resident, decoded = (batch(dataset, AUGMENTS["crop"], (32, 32), path) for path in ("resident", "decoded"))
     assert torch.equal(resident.matrices, decoded.matrices)
