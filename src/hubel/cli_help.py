@@ -20,7 +20,7 @@ hubel: from a folder of images to a network: trained, checked and explained.
   hubel train photos/                  images in one folder per class
   hubel train fashion-mnist --epochs 20 --optimizer adam
   hubel predict runs/photos-resnet8/1 new/*.jpg
-  hubel data photos/                   what is in there, and what is wrong with it
+  hubel data photos/                   what is in there, and what is wrong
 
 Commands:
 {verbs}

@@ -61,7 +61,11 @@ VERBS: dict[str, Verb] = {
         "look at data before training: what is in it, and what is wrong", "SOURCE", 1, 1,
         {"out": ("DIR", "where the page and the lists go (default: data-NAME)"),
          "augment": ("POLICY", "show its effect: none, light, standard, strong, randaugment, trivialaugment "
-                               "(default: standard)"), **DOWNLOAD},
+                               "(default: standard)"),
+         "pack": ("DIR", "instead: write the images once, resized, for fast training"),
+         "side": ("N", "pack: shorter side in pixels, or `own` (default: 256)"),
+         "quality": ("N", "pack: as JPEG of this quality, 1 to 100 (default: plain pixels)"),
+         "shards": ("N", "pack: files, at least one for each machine (default: 1)"), **DOWNLOAD},
     ),
     "convert": Verb(
         "write data in another format", "SOURCE OUT", 2, 2,

@@ -157,6 +157,11 @@ def _example(one: Mapping[str, Any]) -> str:
     return text if len(text) <= 160 else f"{text[:159]}…"
 
 
+def packed(found: Mapping[str, Any]) -> None:
+    _print(f"{found['images']:,} images are packed in {found['out']}: {found['bytes'] / 1e6:,.1f} MB")
+    _print(f"Train on it: hubel train {found['out']}")
+
+
 def converted(out: str, lost: Sequence[str]) -> None:
     _print(f"written to {out}", *(f"not said there: {sentence}" for sentence in lost))
 

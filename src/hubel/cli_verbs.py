@@ -91,10 +91,28 @@ def data(command: Command) -> Outcome:
     from hubel import inspecting
 
     flags = command.flags
-    options = {"download": command.has("download"), "progress": _progress(command)}
+    options: dict[str, Any] = {"download": command.has("download"), "progress": _progress(command)}
+    if "pack" in flags:
+        side = None if flags.get("side") == "own" else _whole(command, "side", 256)
+        quality, shards = _whole(command, "quality"), _whole(command, "shards", 1) or 1
+        packed = inspecting.pack_data(
+            command.words[0], flags["pack"], side=side, quality=quality, shards=shards, **options
+        )  # fmt: skip
+        return 0, packed, lambda: cli_show.packed(packed)
+    for word in ("side", "quality", "shards"):
+        if word in flags:
+            raise UserError(f"'--{word}' goes with --pack DIR.")
     augment = flags.get("augment", inspecting.POLICY)
     found = inspecting.look(command.words[0], flags.get("out"), augment=augment, **options).settings()
     return 0, found, lambda: cli_show.data(found)
+
+
+def _whole(command: Command, name: str, default: int | None = None) -> int | None:
+    """A flag that is a whole number."""
+    word = command.flags.get(name)
+    if word is not None and not word.isdecimal():
+        raise UserError(f"'--{name}' needs a whole number, got '{word}'.")
+    return default if word is None else int(word)
 
 
 def convert(command: Command) -> Outcome:

@@ -21,6 +21,7 @@ from hubel.data.dataset import Dataset
 from hubel.data.findings import Finding
 from hubel.data.images import ConcatImages, FileImages
 from hubel.data.inspect import Inspection, inspect
+from hubel.data.pack_write import pack
 from hubel.data.policies import POLICIES
 from hubel.data.preview import Previewer
 from hubel.errors import UserError, did_you_mean
@@ -121,6 +122,23 @@ def convert_data(source: Any, out: str | Path, form: str, *, download: bool = Fa
     """
     dataset = load_dataset(source, download=download)
     return formats.write(dataset, _outside(Path(out).expanduser().absolute(), dataset), form)
+
+
+def pack_data(
+    source: Any, out: str | Path, *, side: int | None = 256, quality: int | None = None, shards: int = 1,
+    download: bool = False, progress: Any = None,
+) -> dict[str, Any]:  # fmt: skip
+    """Write the images of `source` once, resized, into the new folder `out`, for fast training: see data/pack_write.py.
+
+    Returns {"out", "images", "bytes"}. Raises UserError where `out` exists or lies in the data.
+    """
+    progress = Progress(progress or "auto") if progress is None or isinstance(progress, str) else progress
+    dataset = load_dataset(source, download=download)
+    folder = _outside(Path(out).expanduser().absolute(), dataset)
+    with _counting(progress, len(dataset)) as tick:
+        pack(dataset, folder, side=side, quality=quality, shards=shards, progress=lambda done: tick())
+    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    return {"out": str(folder), "images": len(dataset), "bytes": size}
 
 
 def default_folder(dataset: Dataset) -> Path:

@@ -48,11 +48,21 @@ def test_natural_order(make_folder):
     assert sorted(["img10", "img2", "img02", "Img1"], key=natural) == ["Img1", "img02", "img2", "img10"]
 
 
+class Turned(list):
+    """What os.scandir gives, in another order."""
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *fault):
+        pass
+
+
 def test_order_does_not_depend_on_the_file_system(make_folder, monkeypatch):
     root = make_folder({f"{c}/{i}.png": DOT for c in "ab" for i in range(5)})
     expected = formats.open_path(root)
     real = os.scandir
-    monkeypatch.setattr(os, "scandir", lambda path: list(real(path))[::-1])
+    monkeypatch.setattr(os, "scandir", lambda path: Turned(list(real(path))[::-1]))
     turned = formats.open_path(root)
     assert [turned.images.name(i) for i in range(10)] == [expected.images.name(i) for i in range(10)]
     assert turned.hash() == expected.hash()

@@ -40,7 +40,7 @@ def natural(name: str) -> tuple:
 def folders(path: Path) -> list[Path]:
     """Folders directly below, in natural order; hidden ones left out."""
     try:
-        entries = [e for e in os.scandir(path) if not e.name.startswith((".", "__MACOSX")) and e.is_dir()]
+        entries = [e for e in os.scandir(path) if not e.name.startswith((".", "__MACOSX")) and is_folder(e)]
     except OSError as fault:
         raise UserError(f"{path} can't be read: {os.strerror(fault.errno or 0)}. Check its permissions.") from fault
     return [Path(e.path) for e in sorted(entries, key=lambda e: natural(e.name))]
