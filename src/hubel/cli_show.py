@@ -163,7 +163,7 @@ def packed(found: Mapping[str, Any]) -> None:
 
 
 def converted(out: str, lost: Sequence[str]) -> None:
-    _print(f"written to {out}", *(f"not said there: {sentence}" for sentence in lost))
+    _print(f"written to {out}", *(f"- {sentence}" for sentence in lost))
 
 
 def network(found: Mapping[str, Any]) -> None:

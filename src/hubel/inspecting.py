@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shlex
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -187,8 +188,9 @@ def _roots(dataset: Dataset) -> list[Path]:
 def _beside(folder: Path, listed: str | None, dataset: Dataset) -> list[str]:
     if listed is None:
         return []
-    source = dataset.source if Path(dataset.source).exists() else dataset.name
-    return [f"hubel train {source} --quarantine {folder / QUARANTINE} leaves out what is an error."]
+    source = dataset.source if dataset.source and Path(dataset.source).exists() else dataset.name
+    words = shlex.join(["hubel", "train", source, "--quarantine", str(folder / QUARANTINE)])
+    return [f"{words} leaves out what is an error."]
 
 
 # Progress --------------------------------------------------------------------------------------------------------

@@ -83,6 +83,6 @@ def write(dataset: Dataset, out: Path, form: str) -> list[str]:
     Raises UserError for a format that can't be written, a folder that exists, and what the format can't hold at all.
     """
     if form not in WRITERS:
-        raise UserError(f"'{form}' is no format to write{did_you_mean(form, WRITERS)} Formats: {', '.join(WRITERS)}.")
+        raise UserError(f"'{form}' is no format to write{did_you_mean(form, WRITERS)}")
     found: list[str] = WRITERS[form](dataset, Path(out).expanduser())
     return found
