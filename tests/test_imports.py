@@ -1,6 +1,7 @@
 """Imports point upwards in the list of docs/architecture.md, and what must be quick imports nothing heavy."""
 
 import ast
+import graphlib
 import subprocess
 import sys
 from pathlib import Path
@@ -126,3 +127,35 @@ def test_listing_runs_needs_no_torch(tmp_path):
         "assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
+def loaded_by(path: Path, modules: set[str]) -> set[str]:
+    """The modules of ours that loading `path` loads: imports outside of functions, and the packages on their way."""
+    found: set[str] = set()
+    nodes: list[ast.AST] = list(ast.parse(path.read_text(encoding="utf-8")).body)
+    while nodes:
+        node = nodes.pop()
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            continue
+        if not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)):
+            nodes += ast.iter_child_nodes(node)
+        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        for name in names:
+            parts = name.split(".")
+            found |= {".".join(parts[:k]) for k in range(2, len(parts) + 1)} & modules
+    return found
+
+
+def test_no_module_waits_for_itself():
+    """Whichever module a program imports first, it loads: no two need each other."""
+    files = {}
+    for path in SOURCE.rglob("*.py"):
+        parts = path.relative_to(SOURCE.parent).with_suffix("").parts
+        files[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    graph = {name: loaded_by(path, set(files)) - {name} for name, path in files.items()}
+    for name, path in files.items():  # a package is half loaded while its own modules are
+        if path.name == "__init__.py":
+            graph = {k: v - {name} if k.startswith(f"{name}.") else v for k, v in graph.items()}
+    graphlib.TopologicalSorter(graph).prepare()
