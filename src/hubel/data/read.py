@@ -23,7 +23,7 @@ from hubel.ops.geometry import compose
 from hubel.ops.resize import shrinkage
 
 PLAIN = Look()
-AT_ONCE = 16  # images that are opened before the first of them is decoded
+AT_ONCE = 32  # images that are opened before the first of them is decoded
 
 
 def _no_rectangle() -> np.ndarray:
