@@ -146,6 +146,8 @@ def test_a_faulty_box_outside_widens_the_picture():
     picture = drawn(image, Marks(boxes((110, 20, 130, 80), (0, 0, 9, 9)), faulty=frozenset([0])), "x", 100)
     assert [name for name, _ in paths(picture)] == ["box k0 faint", "box k0 faulty"]
     assert 'viewBox="0 0 132 100"' in picture
+    picture = drawn(image, Marks(boxes((-30, -900, 20, 20)), faulty=frozenset([0])), "x", 100)
+    assert 'viewBox="-32 -50 132 150"' in picture  # half an image beyond, at most
 
 
 def test_nothing_that_is_no_number_is_drawn():
