@@ -205,6 +205,9 @@ def test_a_histogram_counts_everything():
 def test_whole_numbers_have_a_bar_each():
     picture = str(data_figures.histogram(np.array([0, 1, 1, 3.0]), "objects", "images", whole=True))
     assert re.findall(r"<title>([^<]*) images</title>", picture) == ["0: 1", "1: 2", "3: 1"]
+    many = str(data_figures.histogram(np.array([1, 2, 35.0]), "objects", "images", whole=True))
+    columns = [float(x) for x in re.findall(r'class="column" d="M([\d.]+),', many)]
+    assert abs((columns[2] - columns[0]) - 34 * (columns[1] - columns[0])) < 1  # evenly spaced, not logarithmic
 
 
 @pytest.mark.parametrize("pairs", [[[5, 5]], [[5, 5], [5000, 3]], [[1, 1]] * 3, np.arange(1, 401).reshape(200, 2)])

@@ -44,7 +44,8 @@ def _dots(kinds: np.ndarray, x: Scale, y: Scale) -> Markup:
 def histogram(values: np.ndarray, label: str, what: str, *, log: bool | None = None, whole: bool = False) -> Markup:
     """Bars of how many of `values` (n,) fall where; whole numbers each have a bar while they are few."""
     values = values[np.isfinite(values)]
-    log = wants_log([float(values.min()), float(values.max())]) if log is None and len(values) else bool(log)
+    if log is None:
+        log = not whole and len(values) > 0 and wants_log([float(values.min()), float(values.max())])
     edges = _edges(values, log, whole)
     counts, _ = np.histogram(values, edges)
     x = Scale(float(edges[0]), float(edges[-1]), LEFT, RIGHT, log)
