@@ -1,6 +1,9 @@
-"""The longer form of the recipe for Fashion-MNIST: wider, more epochs, cutout.
+"""The longer form of the recipe for Fashion-MNIST: wider, deeper, residual, more epochs, cutout.
 
-hubel train fashion-mnist --recipe fashion-mnist-long            # aspiration: 95 %; not measured yet
+    hubel train fashion-mnist --recipe fashion-mnist-long --split.dev 0     # half an hour on two cores with native bf16
+
+Measured: 94.98 % of 10,000 (95 % interval 94.5-95.4 %), seed 0, in 56 minutes on a machine that was shared with other
+work. With 24 epochs and 5,000 of the images held out for dev: 94.9 %.
 """
 
 from hubel.recipes import fashion_mnist
@@ -8,8 +11,10 @@ from hubel.recipes import fashion_mnist
 OPTIONS = {
     **fashion_mnist.OPTIONS,
     "model.widths": (64, 128, 256),
+    "model.depth": 2,
+    "model.residual": True,
     "epochs": 30,
     "schedule.warmup": 3.0,
-    "regularize.ema": 0.999,
+    "augment.shift": 2,
     "augment.cutout": 8,
 }
