@@ -133,6 +133,15 @@ def test_convert_says_what_is_lost(tmp_path, capsys):
     assert status == 2 and "never overwritten" in found["error"]
 
 
+def test_a_table_is_written_and_opened_again(tmp_path, capsys):
+    source = plant(tmp_path / "data", "voc beyond")
+    status, found = run(capsys, "convert", str(source), str(tmp_path / "out"), "--format", "csv", "--json")
+    assert status == 0 and found["format"] == "csv"
+    again, before = hubel.load_dataset(tmp_path / "out"), hubel.load_dataset(source)
+    assert again.format == "csv" and again.classes == before.classes
+    assert again.annotations["objects"].boxes.tolist() == before.annotations["objects"].boxes.tolist()
+
+
 @pytest.mark.parametrize(("words", "told"), [((), "--format"), (("--format", "tfrecord"), "no format to write")])
 def test_convert_needs_a_format_that_it_knows(words, told, tmp_path, capsys):
     source = plant(tmp_path / "data", "voc beyond")

@@ -14,11 +14,14 @@ from typing import Any
 
 from hubel.data.archive import is_archive, unpack
 from hubel.data.dataset import Dataset
-from hubel.data.formats import coco, folder, folder_write, identities, idx, masks, npz, pack, pairs, voc, yolo
+from hubel.data.formats import (
+    coco, csv_table, folder, folder_write, identities, idx, masks, npz, pack, pairs, voc, yolo,
+)  # fmt: skip
 from hubel.errors import UserError, did_you_mean
 
 SPECIFIC: dict[str, ModuleType] = {
     "pack": pack, "coco": coco, "yolo": yolo, "voc": voc, "masks": masks, "pairs": pairs, "identities": identities,
+    "csv": csv_table,
 }  # fmt: skip
 GENERAL: dict[str, ModuleType] = {"folder": folder, "idx": idx, "npz": npz}
 FORMATS = SPECIFIC | GENERAL
@@ -32,6 +35,9 @@ LAYOUTS = """
   YOLO:                    ROOT/data.yaml, ROOT/images/1.jpg, ROOT/labels/1.txt …
   Pascal VOC:              ROOT/JPEGImages/1.jpg, ROOT/Annotations/1.xml …
   images and masks:        ROOT/images/1.jpg, ROOT/masks/1.png … (also below train, val, test)
+  a CSV table:             TABLE.csv, or a folder with images and one table: file,label
+  pairs of images:         PAIRS.csv: image_1,image_2,same
+  identities:              ROOT/train/anna/1.jpg, ROOT/test/ben/1.jpg: other names in each part
   IDX files:               ROOT/train-images-idx3-ubyte.gz, ROOT/train-labels-idx1-ubyte.gz …
   a NumPy archive:         FILE.npz with the arrays images and labels
   a pack:                  OUT/pack.json, as hubel data SOURCE --pack OUT makes it
