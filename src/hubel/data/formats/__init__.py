@@ -15,7 +15,18 @@ from typing import Any
 from hubel.data.archive import is_archive, unpack
 from hubel.data.dataset import Dataset
 from hubel.data.formats import (
-    coco, csv_table, folder, folder_write, identities, idx, masks, npz, pack, pairs, voc, yolo,
+    coco,
+    csv_table,
+    folder,
+    folder_write,
+    identities,
+    idx,
+    masks,
+    npz,
+    pack,
+    pairs,
+    voc,
+    yolo,
 )  # fmt: skip
 from hubel.errors import UserError, did_you_mean
 

@@ -18,9 +18,11 @@ from hubel.data.formats.walk import Scan, folders, has_images, is_folder, natura
 from hubel.data.images import FileImages, PackedNames, survey
 from hubel.errors import UserError
 
-SPLITS = {"train": "train", "training": "train", "test": "test", "testing": "test"} | dict.fromkeys(
-    ("val", "valid", "validation", "dev"), "dev"
-) | {"train-dev": "train-dev"}
+SPLITS = (
+    {"train": "train", "training": "train", "test": "test", "testing": "test"}
+    | dict.fromkeys(("val", "valid", "validation", "dev"), "dev")
+    | {"train-dev": "train-dev"}
+)
 LISTED = 5  # names in a message, before "and … more"
 
 

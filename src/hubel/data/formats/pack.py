@@ -19,10 +19,10 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import load_file
 
-from hubel.data.places import cache_folder
 from hubel.data.dataset import Dataset
 from hubel.data.pack_columns import rebuild, unpack_names
 from hubel.data.packed import KINDS, PackedImages, PackedMasks, Shards, seal_of
+from hubel.data.places import cache_folder
 from hubel.errors import UserError
 
 VERSION = 1
