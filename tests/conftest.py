@@ -8,7 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import settings
 from PIL import Image
+
+settings.register_profile("repeat", derandomize=True, deadline=None)  # the same examples at every run, on slow machines
+settings.register_profile("explore", deadline=None)  # others each time: HYPOTHESIS=explore pytest tests/data
+settings.load_profile(os.environ.get("HYPOTHESIS", "repeat"))
 
 
 def pytest_configure(config):

@@ -125,8 +125,8 @@ def exact_edges(centre: str, extent: str, size: int, rough: np.ndarray) -> tuple
 
 def box_texts(low: np.ndarray, high: np.ndarray, size: np.ndarray) -> tuple[list[str], list[str], np.ndarray]:
     """Edges (M,) and sizes (M,) of the images along one axis -> centre and extent as text that gives these edges back
-    bit for bit, with as few digits as that takes; and which (M,) do not come back (not finite, or no size)."""
-    size = size.astype(np.float64)
+    bit for bit (−0 as 0), with as few digits as that takes; and which (M,) do not come back: not finite, or no size."""
+    low, high, size = low + 0.0, high + 0.0, size.astype(np.float64)  # −0 + 0 = 0
     with np.errstate(all="ignore"):
         centre, extent = (low + high) / 2 / size, (high - low) / size
         todo = np.arange(len(low))
@@ -135,7 +135,7 @@ def box_texts(low: np.ndarray, high: np.ndarray, size: np.ndarray) -> tuple[list
             same = ((c - e / 2) * size[todo] == low[todo]) & ((c + e / 2) * size[todo] == high[todo])
             centre[todo[same]], extent[todo[same]] = c[same], e[same]
             todo = todo[~same]
-    centres, extents = [repr(v) for v in centre.tolist()], [repr(v) for v in extent.tolist()]
+    centres, extents = ([repr(v) for v in (values + 0.0).tolist()] for values in (centre, extent))
     lost = np.zeros(len(low), bool)
     for m in todo.tolist():
         texts = _exact_texts(float(low[m]), float(high[m]), size[m])
@@ -170,8 +170,8 @@ def point_texts(values: np.ndarray, size: np.ndarray) -> list[str]:
     """float32 places (P,) in pixels and the image's extent (P,) -> fractions as text that give these places back."""
     size = size.astype(np.float64)
     with np.errstate(all="ignore"):
-        full = values.astype(np.float64) / size
-        short = np.round(full, 6)
+        full = values.astype(np.float64) / size + 0.0
+        short = np.round(full, 6) + 0.0  # −0 becomes 0
         same = (short * size).astype(np.float32) == values
     return [
         repr(s) if good else f"{v:.10g}"
