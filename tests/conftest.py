@@ -2,14 +2,21 @@
 
 import hashlib
 import os
+import shutil
 import tarfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import settings
 from PIL import Image
+from small_runs import PLAIN, Quiet, save_npz
+from stub_runs import StubRun
+
+import hubel
+from hubel import api
 
 settings.register_profile("repeat", derandomize=True, deadline=None)  # the same examples at every run, on slow machines
 settings.register_profile("explore", deadline=None)  # others each time: HYPOTHESIS=explore pytest tests/data
@@ -113,3 +120,48 @@ def untouched():
     yield watch
     for folder, state in before.items():
         assert fingerprint(folder) == state, f"{folder} was changed"
+
+
+# Of the command line, and of bad input ------------------------------------------------------------------------
+
+
+@pytest.fixture
+def stub(monkeypatch, tmp_path):
+    """`stub.calls` are the keyword arguments of api.train and api.resume."""
+    found = SimpleNamespace(run=StubRun(tmp_path / "runs" / "[bold]digits-mlp" / "1"), calls=[])
+
+    def train(source="digits", **options):
+        print("a library prints")
+        found.calls.append((source, options))
+        return found.run
+
+    monkeypatch.setattr(api, "train", train)
+    monkeypatch.setattr(api, "resume", train)
+    monkeypatch.setattr(api.Run, "open", classmethod(lambda cls, path: found.run))
+    return found
+
+
+@pytest.fixture
+def train(tmp_path):
+    """train(source, **options) -> Run in tmp_path/runs."""
+
+    def start(source, **options):
+        return hubel.train(
+            source, out=tmp_path / "runs", progress=options.pop("progress", Quiet()), **PLAIN | {"epochs": 1} | options
+        )
+
+    return start
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory):
+    """A finished run on an archive; copy it before you damage it."""
+    folder = tmp_path_factory.mktemp("finished")
+    data = save_npz(folder / "squares.npz")
+    return hubel.train(data, out=folder / "runs", progress=Quiet(), **PLAIN | {"epochs": 1})
+
+
+@pytest.fixture
+def copied(finished, tmp_path):
+    shutil.copytree(finished.path, tmp_path / "runs" / "squares-mlp" / "1")
+    return hubel.Run.open(tmp_path / "runs" / "squares-mlp" / "1")

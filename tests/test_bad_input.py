@@ -3,7 +3,6 @@
 import csv
 import json
 import os
-import shutil
 
 import numpy as np
 import pytest
@@ -16,30 +15,6 @@ from hubel.errors import UserError
 from hubel.training.callbacks import Callback
 
 SMALL = {**PLAIN, "epochs": 1}
-
-
-@pytest.fixture
-def train(tmp_path):
-    """train(source, **options) -> Run in tmp_path/runs."""
-
-    def start(source, **options):
-        return hubel.train(source, out=tmp_path / "runs", progress=options.pop("progress", Quiet()), **SMALL | options)
-
-    return start
-
-
-@pytest.fixture(scope="session")
-def finished(tmp_path_factory):
-    """A finished run on an archive; copy it before you damage it."""
-    folder = tmp_path_factory.mktemp("finished")
-    data = save_npz(folder / "squares.npz")
-    return hubel.train(data, out=folder / "runs", progress=Quiet(), **SMALL)
-
-
-@pytest.fixture
-def copied(finished, tmp_path):
-    shutil.copytree(finished.path, tmp_path / "runs" / "squares-mlp" / "1")
-    return hubel.Run.open(tmp_path / "runs" / "squares-mlp" / "1")
 
 
 # Folders of images ------------------------------------------------------------------------------------------

@@ -1,9 +1,5 @@
 """The words of a command line understood, mistakes explained, help texts."""
 
-from pathlib import Path
-from types import SimpleNamespace
-
-import numpy as np
 import pytest
 
 from hubel import api, cli_help, cli_options, cli_verbs, driver
@@ -11,47 +7,10 @@ from hubel.cli import main
 from hubel.cli_options import parse
 from hubel.recipe import fields_by_key
 
-METRICS = {"dev": {"loss": 0.5, "accuracy": 0.75}, "test": {"loss": float("nan"), "accuracy": 0.5}}
-
-
-class StubRun:
-    """What api.train returns, without a training."""
-
-    def __init__(self, path):
-        self.path, self.metrics, self.seconds, self.primary = Path(path), METRICS, 1.5, "accuracy"
-        self.asked: list = []
-
-    def evaluate(self, split=None, data=None):
-        self.asked.append(("evaluate", split, data))
-        return METRICS if split is None else {split: METRICS[split]}
-
-    def predict(self, images):
-        return [{"image": image, "prediction": "[red]cat", "confidence": np.float32(0.5)} for image in images]
-
-    def report(self, private=False):
-        self.asked.append(("report", private))
-        return self.path / "report.html"
-
 
 @pytest.fixture(autouse=True)
 def eighty_columns(monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
-
-
-@pytest.fixture
-def stub(monkeypatch, tmp_path):
-    """`stub.calls` are the keyword arguments of api.train and api.resume."""
-    found = SimpleNamespace(run=StubRun(tmp_path / "runs" / "[bold]digits-mlp" / "1"), calls=[])
-
-    def train(source="digits", **options):
-        print("a library prints")
-        found.calls.append((source, options))
-        return found.run
-
-    monkeypatch.setattr(api, "train", train)
-    monkeypatch.setattr(api, "resume", train)
-    monkeypatch.setattr(api.Run, "open", classmethod(lambda cls, path: found.run))
-    return found
 
 
 # Words ------------------------------------------------------------------------------------------------------

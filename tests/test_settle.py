@@ -1,7 +1,10 @@
 """What a recipe gives, and how it fits what the user asks for."""
 
+from dataclasses import replace
+
 import pytest
 
+from hubel.errors import UserError
 from hubel.settle import settle
 from hubel.training.auto import Facts
 
@@ -28,3 +31,9 @@ def test_a_warm_up_that_was_asked_for_stays():
 
 def test_another_schedule_takes_none_of_the_recipes_numbers():
     assert settled(**{"schedule.name": "constant"}, epochs=4)["schedule.warmup"].source != "recipe"
+
+
+@pytest.mark.parametrize(("columns", "told"), [(("objects",), "carry objects, and no task"), ((), "no labels")])
+def test_what_no_task_learns_from_is_named(columns, told):
+    with pytest.raises(UserError, match=told):
+        settle([], replace(PHOTOS, columns=columns), None, "photos")

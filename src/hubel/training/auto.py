@@ -63,6 +63,12 @@ def _task(facts: Facts, get: Callable[[str], Any]) -> tuple[Any, str]:
     for column, task in (("label", "classification"), ("labels", "labels"), ("numbers", "regression")):
         if column in facts.columns:
             return task, f"the images carry {'one label' if column == 'label' else column}"
+    others = [word for column, word in (("objects", "objects"), ("mask", "masks")) if column in facts.columns]
+    if others:
+        raise UserError(
+            f"The images carry {' and '.join(others)}, and no task here learns from these yet: it takes one label, "
+            "several labels or numbers per image. `hubel data` shows what is there."
+        )
     raise UserError("The images carry no labels and no numbers, so there is nothing to learn from them.")
 
 
