@@ -224,22 +224,24 @@ def _worst(objects: Objects, sizes: np.ndarray, m: int) -> str:
     return f"({x:g}, {y:g})"
 
 
-def _checks() -> Iterator[Check]:
-    fix = "Correct it in this file"
+FIX = "Correct it in this file"
+
+
+def _box_checks() -> Iterator[Check]:
     yield Check(
-        "not a number", "error", f"{fix}; the object takes no part until then.",
+        "not a number", "error", f"{FIX}; the object takes no part until then.",
         lambda o, s, m: f"a coordinate is missing or no number; the box is {_box(o, m)}", _not_numbers_of,
     )  # fmt: skip
     yield Check(
-        "inverted box", "error", f"{fix}: the right and lower edges come last.",
+        "inverted box", "error", f"{FIX}: the right and lower edges come last.",
         lambda o, s, m: f"the box {_box(o, m)} ends before it begins", _inverted,
     )  # fmt: skip
     yield Check(
-        "zero area", "error", f"{fix}, or remove the object: it can't be learnt from.",
+        "zero area", "error", f"{FIX}, or remove the object: it can't be learnt from.",
         lambda o, s, m: f"the box {_box(o, m)} has no area", _empty,
     )  # fmt: skip
     yield Check(
-        "outside image", "error", f"{fix}, or remove the object. Were the images resized or turned afterwards?",
+        "outside image", "error", f"{FIX}, or remove the object. Were the images resized or turned afterwards?",
         lambda o, s, m: f"the box {_box(o, m)} lies wholly outside the image of {_size(o, s, m)}",
         lambda o, s: _beyond(o, s)[1],
     )  # fmt: skip
@@ -260,12 +262,15 @@ def _checks() -> Iterator[Check]:
         "duplicate id", "warning", "Give each object a number of its own.",
         lambda o, s, m: f"the id {o.ids[m]} belongs to another object already", _id_again,
     )  # fmt: skip
+
+
+def _shape_checks() -> Iterator[Check]:
     yield Check(
-        "degenerate polygon", "warning", f"{fix}: a polygon has three points that are not on one line.",
+        "degenerate polygon", "warning", f"{FIX}: a polygon has three points that are not on one line.",
         lambda o, s, m: "a polygon of fewer than three points, or without area", _degenerate,
     )  # fmt: skip
     yield Check(
-        "self-crossing polygon", "warning", f"{fix}: draw the outline so that no two of its edges cross.",
+        "self-crossing polygon", "warning", f"{FIX}: draw the outline so that no two of its edges cross.",
         lambda o, s, m: "two edges of its polygon cross, so inside and outside are not clear", _crossing,
     )  # fmt: skip
     yield Check(
@@ -274,21 +279,21 @@ def _checks() -> Iterator[Check]:
         lambda o, s: _outline_outside(o, s) & ~np.logical_or(*_beyond(o, s)),
     )  # fmt: skip
     yield Check(
-        "mask of another size", "error", f"{fix}: run lengths add up to height times width.",
+        "mask of another size", "error", f"{FIX}: run lengths add up to height times width.",
         lambda o, s, m: f"its run lengths give {int(o.runs[m].sum(dtype=np.int64)):,} pixels, the image has "  # type: ignore[index]
         f"{_size(o, s, m)}", _wrong_length,
     )  # fmt: skip
     yield Check(
-        "outside image", "warning", f"{fix}: mark a keypoint that can't be seen as not labelled (0).",
+        "outside image", "warning", f"{FIX}: mark a keypoint that can't be seen as not labelled (0).",
         lambda o, s, m: f"a keypoint lies outside the image of {_size(o, s, m)}", _keypoint_outside,
     )  # fmt: skip
     yield Check(
-        "unknown visibility", "warning", f"{fix}: 0 is not labelled, 1 hidden, 2 visible.",
+        "unknown visibility", "warning", f"{FIX}: 0 is not labelled, 1 hidden, 2 visible.",
         lambda o, s, m: f"a keypoint's visibility is {o.keypoints[m, :, 2].tolist()}", _visibility,
     )  # fmt: skip
 
 
-CHECKS = tuple(_checks())
+CHECKS = (*_box_checks(), *_shape_checks())
 
 
 def sound(objects: Objects, sizes: np.ndarray) -> np.ndarray:
