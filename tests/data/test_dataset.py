@@ -11,6 +11,7 @@ import torch
 from hubel.data import formats
 from hubel.data.dataset import Bad, Dataset
 from hubel.data.images import ArrayImages, ConcatImages, FileImages, PackedNames, evenly
+from hubel.data.shapes import shapes
 from hubel.errors import UserError
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (6, 3, 4, 1)).astype(np.uint8)
@@ -38,6 +39,20 @@ def test_labels_as_a_network_knows_them():
     assert there.annotations["labels"].argmax(1).tolist() == [2, 3, 0, 2, 3, 0]
     with pytest.raises(UserError, match="doesn't know: c"):
         here.with_classes(("a", "b"))
+
+
+@pytest.mark.parametrize("kind", ["segmentation", "scenes"])
+def test_masks_as_a_network_knows_them(kind):
+    """By name, in another order and with a class more; a background that the objects lack stays number 0."""
+    here = shapes(4, 32, kind=kind, classes=3)
+    wanted = (*here.classes[::-1], "more")
+    there = here.with_classes(wanted)
+    before, after = here.annotations["mask"], there.annotations["mask"]
+    assert there.classes == wanted and after.classes == (wanted if kind == "segmentation" else ("background", *wanted))
+    for i in range(4):
+        old, new = before.read(i), after.read(i)
+        assert [after.classes[k] for k in new.ravel()] == [before.classes[k] for k in old.ravel()]
+        assert not np.array_equal(old, new)
 
 
 def test_weights_are_one_unless_given():

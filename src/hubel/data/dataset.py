@@ -140,6 +140,8 @@ class Dataset:
             columns["labels"] = wide
         if isinstance(columns.get("objects"), Objects):
             columns["objects"] = columns["objects"].renumbered(number)
+        if "mask" in columns:
+            columns["mask"] = _masks_with(columns["mask"], self.classes, classes)
         return replace(self, annotations=columns, classes=classes)
 
     def without(self, positions: np.ndarray, bad: tuple[Bad, ...]) -> Self:
@@ -167,6 +169,13 @@ class Dataset:
         if (self.weights != 1).any():
             seen.update(np.ascontiguousarray(self.weights, dtype=np.float32).data)
         return seen.hexdigest()
+
+
+def _masks_with(masks: Any, before: tuple[str, ...], classes: tuple[str, ...]) -> Any:
+    """Masks with the numbers of `classes`; what no object is of (a background that `before` lacks) stays in front."""
+    wanted = (*(name for name in masks.classes if name not in before), *classes)
+    number = np.array([wanted.index(name) for name in masks.classes], dtype=np.int64)
+    return masks.renumbered(number, wanted)
 
 
 def is_array(values: Any) -> bool:
