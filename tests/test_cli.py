@@ -15,7 +15,7 @@ from hubel import cli_verbs
 from hubel.cli import main
 from hubel.cli_show import as_text
 from hubel.errors import UserError
-from hubel.recipe import fields_by_key
+from hubel.options import fields_by_key
 from hubel.training.run import RunFolder
 
 

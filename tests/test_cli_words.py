@@ -2,10 +2,10 @@
 
 import pytest
 
-from hubel import api, cli_help, cli_options, cli_verbs, driver
+from hubel import api, cli_commands, cli_help, cli_options, cli_verbs, driver
 from hubel.cli import main
 from hubel.cli_options import parse
-from hubel.recipe import fields_by_key
+from hubel.options import fields_by_key
 
 
 @pytest.fixture(autouse=True)
@@ -94,18 +94,18 @@ def test_mistakes_are_explained(words, message, capsys, stub):
 
 
 def test_what_a_resume_takes_is_what_the_driver_changes():
-    assert set(cli_options.RESUME_OPTIONS) == set(driver.CHANGEABLE)
+    assert set(cli_commands.RESUME_OPTIONS) == set(driver.CHANGEABLE)
 
 
 def test_every_shorthand_is_an_option():
     assert set(cli_options.SHORT.values()) <= set(fields_by_key())
-    assert all(hasattr(cli_verbs, verb) for verb in cli_options.VERBS)
+    assert all(hasattr(cli_verbs, verb) for verb in cli_commands.VERBS)
 
 
 # Help -------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("verb", [None, *cli_options.VERBS])
+@pytest.mark.parametrize("verb", [None, *cli_commands.VERBS])
 def test_help_fits_80_columns(verb, capsys):
     assert main([verb, "--help"] if verb else ["--help"]) == 0
     out, err = capsys.readouterr()
@@ -123,7 +123,7 @@ def test_help_lists_every_option_with_its_default():
         words = " ".join(block.split())
         assert f.metadata["help"].split(";")[0] in words
         assert f.default in (None, False) or f"[{str(f.default).lower()}]" in words
-    assert all(verb in cli_help.overview() for verb in cli_options.VERBS)
+    assert all(verb in cli_help.overview() for verb in cli_commands.VERBS)
 
 
 @pytest.mark.parametrize(

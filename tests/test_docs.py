@@ -12,7 +12,8 @@ import pytest
 from small_runs import save_folder, save_npz
 
 from hubel import api
-from hubel.cli_options import VERBS, Command, parse
+from hubel.cli_commands import VERBS
+from hubel.cli_options import Command, parse
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

@@ -18,14 +18,16 @@ from torch import nn
 
 from hubel import driver
 from hubel.driver import Job
+from hubel.options import unflatten
 from hubel.parts import load_dataset, make_plain_network
-from hubel.recipe import Recipe, Setting, unflatten
+from hubel.recipe import Recipe, Setting
 from hubel.session import new_session
 from hubel.settle import Layers, stack_layers
 from hubel.source import refuse_other, same_data, source_of
 from hubel.trained import Run
 from hubel.training import distributed
 from hubel.training.callbacks import Callback, Logger
+from hubel.training.places import place_of
 from hubel.training.progress import Progress
 from hubel.training.run import RunFolder
 
@@ -212,7 +214,7 @@ def _device_of(stack: Layers) -> str | None:
 
 def _lost_run(out: Path) -> Path | None:
     """The run that this launcher's processes wrote before one of them died."""
-    return RunFolder.find(out, launcher=distributed.launcher()) if distributed.is_main() else None
+    return place_of(distributed.launcher(), out) if distributed.is_main() else None
 
 
 def _started_from(folder: RunFolder) -> Path | None:

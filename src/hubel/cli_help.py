@@ -6,9 +6,11 @@ import textwrap
 from dataclasses import fields
 from typing import get_type_hints
 
-from hubel.cli_options import COMMON, RESUME_OPTIONS, VERBS, placeholder, unknown_verb
+from hubel.cli_commands import RESUME_OPTIONS, VERBS
+from hubel.cli_options import placeholder, unknown_verb
 from hubel.errors import UserError
-from hubel.recipe import GROUPS, OPEN_GROUPS, Recipe, fields_by_key
+from hubel.options import fields_by_key
+from hubel.recipe import GROUPS, OPEN_GROUPS, Recipe
 
 WIDTH = 80
 COLUMN = 31  # where the help texts begin
@@ -88,9 +90,10 @@ def verb(name: str) -> str:
         parts.append("\n".join(_option(key) for key in RESUME_OPTIONS))
     elif chosen.options == "model":
         parts.append(_entry("--model.OPTION VALUE", "an argument of the network: --model.hidden 100,50"))
-    flags = {**(chosen.flags or {}), **COMMON}
     parts.append(
-        "\n".join(["More:", *(_entry(f"--{key} {value}".rstrip(), text) for key, (value, text) in flags.items())])
+        "\n".join(
+            ["More:", *(_entry(f"--{key} {value}".rstrip(), text) for key, (value, text) in chosen.flags.items())]
+        )
     )
     return "\n\n".join(parts)
 

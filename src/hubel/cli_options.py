@@ -13,81 +13,14 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, get_args
 
+from hubel.cli_commands import RESUME_OPTIONS, VERBS
 from hubel.errors import UserError, did_you_mean
 from hubel.names import Switch
-from hubel.recipe import GROUPS, OPEN_GROUPS, convert, fields_by_key
+from hubel.options import convert, fields_by_key
+from hubel.recipe import GROUPS, OPEN_GROUPS
 
 SHORT = {"optimizer": "optimizer.name", "schedule": "schedule.name", "augment": "augment.policy"}
 BOOLEAN_WORDS = ("true", "false", "yes", "no", "auto")
-RESUME_OPTIONS = ("epochs", "device", "workers", "save_every", "micro_batch", "log", "regularize.patience")
-
-
-@dataclass(frozen=True)
-class Verb:
-    """`least` … `most` words (None: any number) named `words`; `flags`: {name: (placeholder or "", help)}."""
-
-    summary: str
-    words: str = ""
-    least: int = 0
-    most: int | None = 0
-    flags: Mapping[str, tuple[str, str]] | None = None  # {"out": ("DIR", "help text")}
-    options: str = ""  # which options of the Recipe: "all", "resume", "model" or none
-
-
-RECIPE = {"recipe": ("NAME", "a measured recipe: see `hubel config --recipe NAME`")}
-CONFIG = {"config": ("FILE", "options from a TOML file; the command line wins")}
-DOWNLOAD = {"download": ("", "fetch a built-in dataset that is missing here")}
-OUT = {"out": ("DIR", "where the run folders are (default: runs)")}
-PRIVATE = {"private": ("", "keep paths and file names out of the report")}
-COMMON = {
-    "json": ("", "one JSON document on standard output, the rest on standard error"),
-    "quiet": ("", "no progress"),
-    "help": ("", "this text"),
-}
-
-VERBS: dict[str, Verb] = {
-    "train": Verb(
-        "train a network, evaluate it and write its report", "[SOURCE]", 0, 1,
-        {**RECIPE, **CONFIG, **OUT, "from": ("RUN", "start from this run's weights"), **DOWNLOAD, **PRIVATE}, "all",
-    ),
-    "resume": Verb("continue a run that stopped, or give it more epochs", "RUN", 1, 1, {**PRIVATE}, "resume"),
-    "evaluate": Verb(
-        "score a run's network", "RUN", 1, 1,
-        {"split": ("NAME", "train, train-dev, dev or test (default: all)"),
-         "data": ("SOURCE", "other data with the same classes"), **DOWNLOAD},
-    ),
-    "predict": Verb("say what is in images", "RUN IMAGE...", 2, None),
-    "data": Verb(
-        "look at data before training: what is in it, and what is wrong", "SOURCE", 1, 1,
-        {"out": ("DIR", "where the page and the lists go (default: data-NAME)"),
-         "augment": ("POLICY", "show its effect: none, light, standard, strong, randaugment, trivialaugment "
-                               "(default: standard)"),
-         "pack": ("DIR", "instead: write the images once, resized, for fast training"),
-         "side": ("N", "pack: shorter side in pixels, or `own` (default: 256)"),
-         "quality": ("N", "pack: as JPEG of this quality, 1 to 100 (default: plain pixels)"),
-         "shards": ("N", "pack: files, at least one for each machine (default: 1)"), **DOWNLOAD},
-    ),
-    "convert": Verb(
-        "write data in another format", "SOURCE OUT", 2, 2,
-        {"format": ("NAME", "the format of OUT: see below"), **DOWNLOAD},
-    ),
-    "info": Verb(
-        "a network's layers, shapes and parameters", "MODEL", 1, 1,
-        {"input": ("SIZE", "3x32x32 (channels x height x width) or 224 (default: 3x32x32)"),
-         "classes": ("K", "outputs (default: 10)")}, "model",
-    ),
-    "report": Verb("write a run's report anew", "RUN", 1, 1, {**PRIVATE}),
-    "config": Verb(
-        "each effective option, where it came from and why", "[SOURCE]", 0, 1, {**RECIPE, **CONFIG, **DOWNLOAD}, "all"
-    ),
-    "runs": Verb(
-        "list runs, compare them, remove old ones", "", 0, 0,
-        {**OUT, "prune": ("N", "remove all but the newest N of each kind and its best; or `failed`"),
-         "yes": ("", "really remove; without it they are only listed")},
-    ),
-    "doctor": Verb("what this machine offers, and what is missing", "", 0, 0, {**OUT}),
-    "version": Verb("the version"),
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -148,7 +81,7 @@ def _key(verb: str, written: str) -> tuple[str, str]:
     """("epochs", "option") or ("json", "flag"); underscores and hyphens are the same."""
     key = written.removeprefix("--").replace("-", "_")
     chosen = VERBS[verb]
-    if written.startswith("--") and key in {**(chosen.flags or {}), **COMMON}:
+    if written.startswith("--") and key in chosen.flags:
         return key, "flag"
     if written.startswith("--") and SHORT.get(key, key) in allowed(verb):
         return SHORT.get(key, key), "option"
@@ -160,7 +93,7 @@ def _key(verb: str, written: str) -> tuple[str, str]:
 
 def _unknown(verb: str, written: str, key: str) -> str:
     """The message for an option that `verb` lacks, with the closest one that it has."""
-    taken = [*(VERBS[verb].flags or {}), *COMMON, *allowed(verb)]
+    taken = [*VERBS[verb].flags, *allowed(verb)]
     if key in GROUPS and verb != "resume" and allowed(verb):
         inside = [f"--{option}" for option in taken if option.startswith(f"{key}.")]
         return f"'{written}' is a group of options: {', '.join(inside)}"
@@ -192,7 +125,7 @@ def _list(names: Sequence[str]) -> str:
 def _value(verb: str, key: str, kind: str, word: str, rest: list[str]) -> str:
     """The value of an option: after "=", or the next word; switches need none."""
     _, given, value = word.partition("=")
-    switch = kind == "flag" and not {**(VERBS[verb].flags or {}), **COMMON}[key][0]
+    switch = kind == "flag" and not VERBS[verb].flags[key][0]
     if switch and given:
         raise UserError(f"'--{key}' takes no value, got '{value}'.")
     if not given and not switch:
@@ -228,24 +161,16 @@ def is_boolean(key: str) -> bool:
 
 def placeholder(verb: str, key: str) -> str:
     """What stands for the value in a help text: N, X, WORD; "" for a switch."""
-    flags = {**(VERBS[verb].flags or {}), **COMMON}
-    if key in flags:
-        return flags[key][0]
+    if key in VERBS[verb].flags:
+        return VERBS[verb].flags[key][0]
     if key not in fields_by_key():
         return "VALUE"
     f, hint = fields_by_key()[key]
     kinds = {hint, *get_args(hint)}
-    return (
-        "WORD"
-        if str in kinds
-        else "N"
-        if int in kinds
-        else "X"
-        if float in kinds
-        else ""
-        if f.default is False
-        else "BOOL"
-    )
+    for kind, word in ((str, "WORD"), (int, "N"), (float, "X")):
+        if kind in kinds:
+            return word
+    return "" if f.default is False else "BOOL"
 
 
 def _check_words(verb: str, words: Sequence[str]) -> None:

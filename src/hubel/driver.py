@@ -11,11 +11,13 @@ from typing import Any
 
 import torch
 
-from hubel import names, outcome, recipe, several
+from hubel import names, outcome, several
 from hubel.announce import Report, Silent, announce
 from hubel.data.dataset import Dataset
 from hubel.errors import UserError
+from hubel.options import settings_of, unflatten
 from hubel.rebuild import kept_weights, load_parts, save_parts, warm_start
+from hubel.recipe import Setting
 from hubel.session import Session, named_device, new_session, with_whole_paths
 from hubel.settle import Layers
 from hubel.source import data_facts
@@ -23,7 +25,8 @@ from hubel.tasks.base import Task
 from hubel.training import checkpoint, distributed, machine
 from hubel.training.callbacks import Callback, Logger, LogTo
 from hubel.training.loop import Loop
-from hubel.training.run import RunFolder, manifest
+from hubel.training.manifest import manifest
+from hubel.training.run import RunFolder
 
 
 @dataclass(frozen=True)
@@ -192,9 +195,9 @@ CHANGEABLE = ("epochs", "device", "workers", "save_every", "micro_batch", "log",
 
 def continue_run(folder: RunFolder, dataset: Dataset, changes: Mapping[str, Any], job: Job) -> RunFolder:
     """From the last whole checkpoint; `changes` are flat options out of CHANGEABLE."""
-    settings = with_whole_paths(folder.settings | recipe.settings_of([("resume", changes)]))
+    settings = with_whole_paths(folder.settings | settings_of([("resume", changes)]))
     settings["workers"] = no_more_than_cores(settings["workers"])
-    chosen = recipe.unflatten({key: setting.value for key, setting in settings.items()})
+    chosen = unflatten({key: setting.value for key, setting in settings.items()})
     dataset = dataset.with_splits(folder.splits)
     parts = load_parts(folder.path, chosen, model=job.model, task=job.task)
     session = Session(settings, chosen, dataset, parts.task, parts.network, parts.preprocess, parts.device)
@@ -218,7 +221,7 @@ def continue_run(folder: RunFolder, dataset: Dataset, changes: Mapping[str, Any]
     return carry(session, folder, job, state)
 
 
-def no_more_than_cores(workers: recipe.Setting) -> recipe.Setting:
+def no_more_than_cores(workers: Setting) -> Setting:
     """A run that moved to a smaller machine; a number that somebody asked for stays."""
     if workers.source != "auto" or (workers.value or 0) <= machine.cores():
         return workers

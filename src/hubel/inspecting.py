@@ -30,8 +30,8 @@ from hubel.parts import load_dataset
 from hubel.report import data_page
 from hubel.training.atomic import write_atomically
 from hubel.training.machine import cores
+from hubel.training.places import safe_name
 from hubel.training.progress import Progress
-from hubel.training.run import safe_name
 
 POLICY = "standard"  # what the page shows where nobody asks for another
 VIEWED, DRAWS = 8, 5  # images, and augmented views of each

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from hubel import names, recipe
+from hubel import names
 from hubel.data import formats, policies, split, statistics, whiten
 from hubel.data.augment import Augment
 from hubel.data.check import check_files
@@ -20,7 +20,7 @@ from hubel.data.dataset import Dataset
 from hubel.data.preprocess import Preprocess
 from hubel.errors import UserError, did_you_mean
 from hubel.models.base import Network
-from hubel.recipe import Recipe, Setting
+from hubel.recipe import Recipe, Setting, SplitOptions
 from hubel.settle import wanted_size
 from hubel.tasks.base import Task
 
@@ -59,7 +59,7 @@ def _builtin(name: str, options: Mapping[str, str], download: bool) -> Dataset:
     return function(**given, **({"download": download} if "download" in names.parameters(function) else {}))
 
 
-def split_dataset(dataset: Dataset, options: recipe.SplitOptions) -> Dataset:
+def split_dataset(dataset: Dataset, options: SplitOptions) -> Dataset:
     """Splits as given, or made with a seed; see data/split.py."""
     if options.dev_from is not None:
         dataset = split.train_here_judge_there(dataset, check_files(load_dataset(options.dev_from)))

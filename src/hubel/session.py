@@ -19,7 +19,6 @@ import numpy as np
 import torch
 from torch import nn
 
-from hubel import recipe
 from hubel.data.check import check_files
 from hubel.data.dataset import Dataset
 from hubel.data.loader import Loader
@@ -28,6 +27,7 @@ from hubel.data.quarantine import Quarantine
 from hubel.errors import UserError
 from hubel.nn.init import initialise
 from hubel.nn.shared_norm import share_statistics
+from hubel.options import flatten, settings_of, unflatten
 from hubel.parts import make_augment, make_network, make_preprocess, make_task, measure, split_dataset
 from hubel.recipe import Recipe, Setting
 from hubel.settle import Layers, facts_of, settle
@@ -109,16 +109,16 @@ def new_session(
 ) -> Session:
     """Settle every option and build every part. `model` and `task` may be the user's own objects."""
     dataset = check_files(dataset, cache=cache)
-    asked = recipe.settings_of([("default", recipe.flatten(Recipe())), *layers])
+    asked = settings_of([("default", flatten(Recipe())), *layers])
     if asked["quarantine"].value is not None:
         dataset = Quarantine.read(asked["quarantine"].value).applied(dataset)
-    dataset = split_dataset(dataset, recipe.unflatten({k: s.value for k, s in asked.items()}).split)
+    dataset = split_dataset(dataset, unflatten({k: s.value for k, s in asked.items()}).split)
     if model is not None:
         layers = [*layers, ("python", {"model": _name_of(model)})]
     if task is not None:
         layers = [*layers, ("python", {"task": task.name})]
     settings = with_whole_paths(settle(layers, facts_of(dataset), recipe_name, dataset.name))
-    chosen = recipe.unflatten({key: setting.value for key, setting in settings.items()})
+    chosen = unflatten({key: setting.value for key, setting in settings.items()})
     if task is not None:
         task.accepts(dataset)
         task = task.fitted(dataset, dataset.splits["train"])
@@ -132,7 +132,7 @@ def new_session(
     task.prepare(network, dataset, dataset.splits["train"])
     measure(network, dataset, preprocess)
     settings = settings_by_cost(settings, network, shape)
-    chosen = recipe.unflatten({key: setting.value for key, setting in settings.items()})
+    chosen = unflatten({key: setting.value for key, setting in settings.items()})
     network, device = place(network, chosen)
     return Session(settings, chosen, dataset, task, network, preprocess, device)
 

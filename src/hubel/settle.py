@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from hubel import names, recipe
+from hubel import names
 from hubel.data.dataset import Dataset
 from hubel.errors import UserError
-from hubel.recipe import Recipe, Setting
+from hubel.options import convert, flatten, flatten_nested, reject_what_does_not_apply, settings_of
+from hubel.recipe import OPEN_GROUPS, Recipe, Setting
 from hubel.training import auto
 
 Layers = list[tuple[str, Mapping[str, Any]]]  # (where from, flat options); later ones win
@@ -46,16 +47,16 @@ def facts_of(dataset: Dataset) -> auto.Facts:
 
 def settle(layers: Layers, facts: auto.Facts, recipe_name: str | None, dataset: str) -> dict[str, Setting]:
     """Defaults, then the measured recipe that fits, then what the user set; the rest by the rules of `auto`."""
-    asked = recipe.settings_of(layers)
+    asked = settings_of(layers)
     name, reason = choose_recipe(recipe_name, facts, dataset, asked)
-    settings = recipe.settings_of([("default", recipe.flatten(Recipe()))])
+    settings = settings_of([("default", flatten(Recipe()))])
     if name is not None:
         options = names.resolve(names.RECIPES, name).OPTIONS
-        measured = recipe.settings_of([("recipe", _that_fit(options, asked))])
+        measured = settings_of([("recipe", _that_fit(options, asked))])
         settings |= {key: replace(setting, reason=f"{name}: {reason}") for key, setting in measured.items()}
     settings |= {key: setting for key, setting in asked.items() if setting.value is not None or key not in settings}
     settings = auto.resolve(settings, replace(facts, wanted=wanted_size(settings["model"].value)))
-    recipe.reject_what_does_not_apply(settings)
+    reject_what_does_not_apply(settings)
     listed = settings["quarantine"]
     if listed.value is not None:
         settings["quarantine"] = replace(listed, value=str(Path(listed.value).expanduser().absolute()))
@@ -123,12 +124,12 @@ def stack_layers(
     """Recipe, configuration file, command line and Python options as flat layers; later ones win."""
     stack: Layers = []
     if isinstance(given, Recipe):
-        plain = recipe.flatten(Recipe())
-        stack.append(("python", {k: v for k, v in recipe.flatten(given).items() if k not in plain or plain[k] != v}))
+        plain = flatten(Recipe())
+        stack.append(("python", {k: v for k, v in flatten(given).items() if k not in plain or plain[k] != v}))
     if config is not None:
         stack.append(("config file", read_config(Path(config))))
     stack.extend(layers or [])
-    flat = recipe.flatten_nested(options)
+    flat = flatten_nested(options)
     return [*stack, ("python", flat)] if flat else stack
 
 
@@ -141,10 +142,10 @@ def read_config(path: Path) -> dict[str, Any]:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as fault:
         raise UserError(f"{path} is not valid TOML: {fault}.") from fault
     try:
-        flat = recipe.flatten_nested(given)
+        flat = flatten_nested(given)
         for key, value in flat.items():
-            if key.partition(".")[0] not in recipe.OPEN_GROUPS:
-                recipe.convert(key, value)
+            if key.partition(".")[0] not in OPEN_GROUPS:
+                convert(key, value)
     except UserError as fault:
         raise UserError(f"{path}: {fault}") from fault
     return flat

@@ -15,9 +15,10 @@ from hubel.data.decode import BadImage, convert, decode
 from hubel.data.python import to_array
 from hubel.driver import join_processes
 from hubel.errors import UserError
+from hubel.options import unflatten
 from hubel.parts import load_dataset
 from hubel.rebuild import Parts, load_parts, load_weights
-from hubel.recipe import Recipe, unflatten
+from hubel.recipe import Recipe
 from hubel.session import Session
 from hubel.source import same_data
 from hubel.training import distributed

@@ -12,7 +12,8 @@ from torch import nn
 from hubel.errors import UserError
 from hubel.models.lenet import lenet5
 from hubel.models.mlp import mlp
-from hubel.recipe import APPLIES_OPTIMIZER, OPTIMIZERS, OptimizerOptions
+from hubel.options import APPLIES_OPTIMIZER
+from hubel.recipe import OPTIMIZERS, OptimizerOptions
 from hubel.training.optim import DEFAULTS, create_optimizer, hidden_weights
 
 

@@ -15,7 +15,9 @@ from hubel.errors import UserError
 from hubel.recipe import Setting
 from hubel.training import atomic
 from hubel.training import run as runs
-from hubel.training.run import RunFolder, list_runs, manifest, safe_name
+from hubel.training.manifest import manifest
+from hubel.training.places import safe_name
+from hubel.training.run import RunFolder, list_runs
 
 SETTINGS = {
     "model.hidden": Setting((100, 50), "command line"),

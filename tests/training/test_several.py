@@ -6,7 +6,7 @@ import pytest
 from hubel import several
 from hubel.data.builtin import digits
 from hubel.data.split import split
-from hubel.recipe import flatten, unflatten
+from hubel.options import flatten, unflatten
 
 
 @pytest.mark.parametrize("several_of", [{"folds": 3}, {"restarts": 2}, {"refit": True}])

@@ -18,7 +18,6 @@ import io
 import json
 import os
 import platform
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -26,8 +25,8 @@ from typing import Any, Self
 from hubel.errors import UserError
 from hubel.recipe import Setting
 from hubel.training import history
-from hubel.training.atomic import explain, is_alive, sweep, write_atomically
-from hubel.training.manifest import manifest as manifest
+from hubel.training.atomic import is_alive, sweep, write_atomically
+from hubel.training.places import all_places, hint_inside, new_place
 
 SCHEMA = 1
 
@@ -41,20 +40,7 @@ class RunFolder:
     @classmethod
     def create(cls, root: Path, dataset: str, model: str) -> Self:
         """A new numbered folder under root/<dataset>-<model>. Safe against others that do the same at once."""
-        parent = root / safe_name(f"{dataset}-{model}")
-        try:
-            parent.mkdir(parents=True, exist_ok=True)
-            number = max((int(p.name) for p in parent.iterdir() if p.name.isdigit()), default=0) + 1
-            while True:
-                try:
-                    (parent / str(number)).mkdir()
-                    return cls.at(parent / str(number))
-                except FileExistsError:
-                    number += 1
-        except NotADirectoryError as fault:
-            raise UserError(f"{root} is a file, not a folder. Choose another place for runs with --out.") from fault
-        except OSError as fault:
-            raise explain(fault, parent) from fault
+        return cls(new_place(root, dataset, model))
 
     @classmethod
     def at(cls, path: Path) -> Self:
@@ -69,7 +55,7 @@ class RunFolder:
         if not path.is_dir():
             raise UserError(f"There is no run folder {path} (looked for {path.absolute()}). `hubel runs` lists them.")
         if not (path / "config.json").exists():
-            raise UserError(f"{path} is not a run: it holds no config.json.{_newest_inside(path)}")
+            raise UserError(f"{path} is not a run: it holds no config.json.{hint_inside(path)}")
         run = cls(path)
         schema = run._read_json("config.json").get("schema", 0)
         if not isinstance(schema, int) or schema > SCHEMA:
@@ -79,20 +65,6 @@ class RunFolder:
         for folder in (path, path / "predictions"):
             sweep(folder)
         return run
-
-    @classmethod
-    def find(cls, root: Path, launcher: str | None) -> Path | None:
-        """The newest run under `root` that was started by this launcher of several processes."""
-        found = []
-        for path in root.glob("*/*/manifest.json"):
-            try:
-                if launcher is not None and json.loads(path.read_text()).get("launcher") == launcher:
-                    found.append(path)
-            except ValueError:
-                continue
-        newest = max(found, key=lambda path: path.stat().st_mtime, default=None)
-        whole = newest is not None and any((newest.parent / "checkpoints" / "last").glob("*.json"))
-        return newest.parent if newest is not None and whole else None
 
     def _read_json(self, name: str) -> dict[str, Any]:
         try:
@@ -238,11 +210,6 @@ class RunFolder:
             write_atomically(self.path / "quarantine.csv", out.getvalue().encode("utf-8", "backslashreplace"))
 
 
-def safe_name(name: str) -> str:
-    """Letters, digits, dots, dashes and underscores; at most 100 of them."""
-    return re.sub(r"[^\w.-]+", "-", name, flags=re.ASCII).strip("-.")[:100] or "run"
-
-
 def _tuples(value: Any) -> Any:
     return tuple(_tuples(item) for item in value) if isinstance(value, list) else value
 
@@ -254,15 +221,6 @@ def _alive(pid: Any, host: Any) -> bool:
     return isinstance(pid, int) and is_alive(pid)
 
 
-def _newest_inside(path: Path) -> str:
-    """A hint where `path` is the folder above the runs."""
-    inside = [p.parent for p in path.glob("*/config.json")]
-    newest = max(inside, key=lambda p: (int(p.name) if p.name.isdigit() else 0, p.name), default=None)
-    return f" Did you mean {newest}?" if newest is not None else " `hubel runs` lists the runs."
-
-
 def list_runs(root: Path) -> list[RunFolder]:
     """Every run under `root`, by dataset, network and number."""
-    found = [p.parent for p in root.glob("*/*/config.json")]
-    found.sort(key=lambda path: (path.parent.name, int(path.name) if path.name.isdigit() else 0))
-    return [RunFolder(path) for path in found]
+    return [RunFolder(path) for path in all_places(root)]

@@ -1,0 +1,81 @@
+"""The commands: how many words each takes, its flags, and which options of the Recipe. No torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+RESUME_OPTIONS = ("epochs", "device", "workers", "save_every", "micro_batch", "log", "regularize.patience")
+
+
+@dataclass(frozen=True)
+class Verb:
+    """`least` … `most` words (None: any number) named `words`; `own`: {flag: (placeholder or "", help)}."""
+
+    summary: str
+    words: str = ""
+    least: int = 0
+    most: int | None = 0
+    own: Mapping[str, tuple[str, str]] = field(default_factory=dict)  # {"out": ("DIR", "help text")}
+    options: str = ""  # which options of the Recipe: "all", "resume", "model" or none
+
+    @property
+    def flags(self) -> dict[str, tuple[str, str]]:
+        """Its own, then those that every command takes."""
+        return {**self.own, **COMMON}
+
+
+RECIPE = {"recipe": ("NAME", "a measured recipe: see `hubel config --recipe NAME`")}
+CONFIG = {"config": ("FILE", "options from a TOML file; the command line wins")}
+DOWNLOAD = {"download": ("", "fetch a built-in dataset that is missing here")}
+OUT = {"out": ("DIR", "where the run folders are (default: runs)")}
+PRIVATE = {"private": ("", "keep paths and file names out of the report")}
+COMMON = {
+    "json": ("", "one JSON document on standard output, the rest on standard error"),
+    "quiet": ("", "no progress"),
+    "help": ("", "this text"),
+}
+
+VERBS: dict[str, Verb] = {
+    "train": Verb(
+        "train a network, evaluate it and write its report", "[SOURCE]", 0, 1,
+        {**RECIPE, **CONFIG, **OUT, "from": ("RUN", "start from this run's weights"), **DOWNLOAD, **PRIVATE}, "all",
+    ),
+    "resume": Verb("continue a run that stopped, or give it more epochs", "RUN", 1, 1, {**PRIVATE}, "resume"),
+    "evaluate": Verb(
+        "score a run's network", "RUN", 1, 1,
+        {"split": ("NAME", "train, train-dev, dev or test (default: all)"),
+         "data": ("SOURCE", "other data with the same classes"), **DOWNLOAD},
+    ),
+    "predict": Verb("say what is in images", "RUN IMAGE...", 2, None),
+    "data": Verb(
+        "look at data before training: what is in it, and what is wrong", "SOURCE", 1, 1,
+        {"out": ("DIR", "where the page and the lists go (default: data-NAME)"),
+         "augment": ("POLICY", "show its effect: none, light, standard, strong, randaugment, trivialaugment "
+                               "(default: standard)"),
+         "pack": ("DIR", "instead: write the images once, resized, for fast training"),
+         "side": ("N", "pack: shorter side in pixels, or `own` (default: 256)"),
+         "quality": ("N", "pack: as JPEG of this quality, 1 to 100 (default: plain pixels)"),
+         "shards": ("N", "pack: files, at least one for each machine (default: 1)"), **DOWNLOAD},
+    ),
+    "convert": Verb(
+        "write data in another format", "SOURCE OUT", 2, 2,
+        {"format": ("NAME", "the format of OUT: see below"), **DOWNLOAD},
+    ),
+    "info": Verb(
+        "a network's layers, shapes and parameters", "MODEL", 1, 1,
+        {"input": ("SIZE", "3x32x32 (channels x height x width) or 224 (default: 3x32x32)"),
+         "classes": ("K", "outputs (default: 10)")}, "model",
+    ),
+    "report": Verb("write a run's report anew", "RUN", 1, 1, {**PRIVATE}),
+    "config": Verb(
+        "each effective option, where it came from and why", "[SOURCE]", 0, 1, {**RECIPE, **CONFIG, **DOWNLOAD}, "all"
+    ),
+    "runs": Verb(
+        "list runs, compare them, remove old ones", "", 0, 0,
+        {**OUT, "prune": ("N", "remove all but the newest N of each kind and its best; or `failed`"),
+         "yes": ("", "really remove; without it they are only listed")},
+    ),
+    "doctor": Verb("what this machine offers, and what is missing", "", 0, 0, {**OUT}),
+    "version": Verb("the version"),
+}  # fmt: skip
