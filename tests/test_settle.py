@@ -37,3 +37,30 @@ def test_another_schedule_takes_none_of_the_recipes_numbers():
 def test_what_no_task_learns_from_is_named(columns, told):
     with pytest.raises(UserError, match=told):
         settle([], replace(PHOTOS, columns=columns), None, "photos")
+
+
+@pytest.mark.parametrize(
+    ("changes", "model"),
+    [
+        ({}, "airbench"),
+        ({"channels": 1}, "airbench"),
+        ({"n_train": 4_999}, "resnet8"),  # 8 or 40 epochs of so few images would end long before anything is learnt
+        ({"n_train": 200_001}, "resnet8"),
+        ({"height": 15}, "resnet8"),
+        ({"width": 65}, "resnet8"),
+        ({"same_size": False}, "resnet8"),
+        ({"n_train": 600, "height": 8, "width": 8, "channels": 1}, "convnet"),
+    ],
+)
+def test_a_recipe_is_for_data_like_those_it_was_measured_on(changes, model):
+    assert settle([], replace(PHOTOS, **changes), None, "photos")["model"].value == model
+
+
+@pytest.mark.parametrize(("dataset", "flip"), [("letters", "none"), ("fashion-mnist", "random")])
+def test_a_recipe_mirrors_only_what_keeps_its_label(dataset, flip):
+    grey = replace(PHOTOS, channels=1, mirror=False, mirror_reason="grey images may be text or symbols")
+    settings = settle([], grey, None, dataset)
+    assert settings["model"].reason.startswith("fashion-mnist") and settings["model"].source == "recipe"
+    assert settings["augment.flip"].value == flip
+    assert settings["views"].value == ("mirror" if flip == "random" else "single")
+    assert settle([], grey, "fashion-mnist", dataset)["augment.flip"].value == "random"  # asked for by name

@@ -17,6 +17,7 @@ from hubel.options import convert, flatten, flatten_nested, reject_what_does_not
 from hubel.recipe import OPEN_GROUPS, Recipe, Setting
 from hubel.training import auto
 
+IMAGES, SIDES = (5_000, 200_000), (16, 64)  # how far from what they were measured on recipes are trusted
 Layers = list[tuple[str, Mapping[str, Any]]]  # (where from, flat options); later ones win
 
 
@@ -52,7 +53,10 @@ def settle(layers: Layers, facts: auto.Facts, recipe_name: str | None, dataset: 
     settings = settings_of([("default", flatten(Recipe()))])
     if name is not None:
         options = names.resolve(names.RECIPES, name).OPTIONS
-        measured = settings_of([("recipe", _that_fit(options, asked))])
+        fitting = _that_fit(options, asked)
+        if not (facts.mirror or name in (recipe_name, dataset)):  # letters and digits have a right and a left
+            fitting = {key: value for key, value in fitting.items() if key not in ("augment.flip", "views")}
+        measured = settings_of([("recipe", fitting)])
         settings |= {key: replace(setting, reason=f"{name}: {reason}") for key, setting in measured.items()}
     settings |= {key: setting for key, setting in asked.items() if setting.value is not None or key not in settings}
     settings = auto.resolve(settings, replace(facts, wanted=wanted_size(settings["model"].value)))
@@ -95,11 +99,12 @@ def choose_recipe(
 def _recipe_for(facts: auto.Facts, dataset: str) -> tuple[str | None, str]:
     if dataset in names.RECIPES:
         return dataset, "measured on this dataset"
-    if "label" in facts.columns and facts.same_size and max(facts.height, facts.width) <= 64:
-        if facts.channels == 3:
-            return "small-photos", "colour images of one size up to 64 pixels"
-        return "fashion-mnist", "grey images of one size up to 64 pixels"
-    return None, ""
+    sides = (facts.height, facts.width)
+    alike = facts.same_size and SIDES[0] <= min(sides) and max(sides) <= SIDES[1]
+    if "label" not in facts.columns or not alike or not IMAGES[0] <= facts.n_train <= IMAGES[1]:
+        return None, ""
+    name, kind = ("small-photos", "colour") if facts.channels == 3 else ("fashion-mnist", "grey")
+    return name, f"{IMAGES[0]:,} to {IMAGES[1]:,} {kind} images of one size, {SIDES[0]} to {SIDES[1]} pixels"
 
 
 def _that_fit(options: Mapping[str, Any], asked: Mapping[str, Setting]) -> dict[str, Any]:
