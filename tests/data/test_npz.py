@@ -136,3 +136,18 @@ def test_damaged_archives(tmp_path):
     path.write_bytes(data[:200] + bytes(200) + data[400:])
     with pytest.raises(UserError, match="can't be read"):
         formats.open_path(path)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_floating_point_zeros_and_ones_are_labels(opened, dtype):
+    """Losses want them as floats, so that is how they are often saved."""
+    several = RNG.integers(0, 2, (12, 4)).astype(dtype)
+    several[0], several[1, 2] = 1, np.nan
+    found = opened(images=X, labels=several, classes=["a", "b", "c", "d"])
+    assert set(found.annotations) == {"labels"} and found.classes == ("a", "b", "c", "d")
+    np.testing.assert_array_equal(found.annotations["labels"], several.astype(np.float32))
+    one = opened(images=X, labels=np.eye(3, dtype=dtype)[Y])
+    assert one.annotations["label"].tolist() == Y.tolist()
+    other = opened(images=X, labels=np.where(several == 1, 1.5, 0))
+    assert set(other.annotations) == {"numbers"}
+    assert set(opened(images=X, labels=several[:, 0]).annotations) == {"numbers"}  # one column: numbers

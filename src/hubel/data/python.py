@@ -82,7 +82,7 @@ def from_torch(
     y = np.stack(targets) if len({t.shape for t in targets}) == 1 else None
     if y is None:
         raise UserError(f"{name}: targets have different shapes. Give a number, or as many numbers, for each image.")
-    annotations, found, notes = annotate(y, known if y.dtype.kind != "f" else None, name)
+    annotations, found, notes = annotate(y, known, name)
     parts = {part: np.asarray(index, dtype=np.int64) for part, index in (splits or {}).items()}
     return Dataset(
         name,

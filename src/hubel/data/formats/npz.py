@@ -1,7 +1,8 @@
 """NumPy archives: `images` and `labels` (or x and y), or one pair per part (x_train, y_train, test_images …).
 
 Images (N, H, W), (N, H, W, C) or (N, C, H, W) with C 1 or 3. Whole-number y (N,) are labels of K classes, (N, K) of
-zeros and ones several labels per image, floating-point y (N,) or (N, D) numbers to predict. `weights` (N,), or
+zeros and ones (of any type; NaN where a label isn't known) several labels per image, other floating-point y (N,) or
+(N, D) numbers to predict. `weights` (N,), or
 `train_weights` …, say how much each image counts: 2 is as if it were listed twice, 0 leaves it out.
 """
 
@@ -109,7 +110,7 @@ def annotate(
         return _labels(*np.unique(y, return_inverse=True), (), where)
     if y.dtype.kind not in "biuf" or y.ndim not in (1, 2):
         raise UserError(f"{where}: labels are {y.dtype} {y.shape}; expected numbers or text, (N,) or (N, K).")
-    if y.ndim == 2 and y.shape[1] > 1 and y.dtype.kind != "f":
+    if y.ndim == 2 and y.shape[1] > 1 and (y.dtype.kind != "f" or _are_flags(y)):
         return _several(y, names, where)
     if y.dtype.kind == "f":
         if not np.isfinite(y).all():
@@ -136,6 +137,11 @@ def _labels(
     else:
         notes = []
     return {"label": index.astype(np.int64)}, tuple(_text(v) for v in values), notes
+
+
+def _are_flags(y: np.ndarray) -> bool:
+    """Floating-point 0 and 1 only, as losses want them, or NaN for a label that is not known."""
+    return bool(((y == 0) | (y == 1) | np.isnan(y)).all() and (y == 1).any())
 
 
 def _several(
