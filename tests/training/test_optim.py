@@ -140,10 +140,14 @@ def test_adam_is_momentum_and_rmsprop_with_bias_correction():
 # Decay and penalties -------------------------------------------------------------------------------------------------
 
 
+KEPT = ["0.weight", "2.weight", "4.weight"]  # of the network below: what is decayed
+
+
 def decayed(**options):
     """By how much a step of zero gradient shrinks each parameter of a network with biases and batch norm."""
     torch.manual_seed(0)
-    network = nn.Sequential(nn.Conv2d(2, 3, 3), nn.BatchNorm2d(3), nn.Flatten(), nn.Linear(3, 2), nn.LayerNorm((2, 1)))
+    convs = (nn.Conv2d(2, 3, 3), nn.BatchNorm2d(3), nn.Conv2d(3, 3, 1))
+    network = nn.Sequential(*convs, nn.Flatten(), nn.Linear(3, 2), nn.LayerNorm((2, 1)))
     for p in network.parameters():
         nn.init.uniform_(p, 1, 2)
         p.grad = torch.zeros_like(p)
@@ -156,14 +160,14 @@ def decayed(**options):
 def test_decay_is_one_minus_rate_times_decay_for_weights_only(name):
     ratios = decayed(name=name, lr=0.1, weight_decay=0.5)
     for parameter, ratio in ratios.items():
-        assert ratio == pytest.approx(0.95 if parameter in ("0.weight", "3.weight") else 1.0), parameter
+        assert ratio == pytest.approx(0.95 if parameter in KEPT else 1.0), parameter
     every = decayed(name=name, lr=0.1, weight_decay=0.5, decay_all=True)
     assert all(ratio == pytest.approx(0.95) for ratio in every.values())
 
 
 def test_l2_leaves_biases_and_norms_alone_too():
     ratios = decayed(name="sgd", lr=0.1, l2=0.5)
-    assert [name for name, ratio in ratios.items() if ratio < 0.99] == ["0.weight", "3.weight"]
+    assert [name for name, ratio in ratios.items() if ratio < 0.99] == KEPT
     assert all(ratio == pytest.approx(0.95) for ratio in decayed(name="sgd", lr=0.1, l2=0.5, decay_all=True).values())
 
 
@@ -263,9 +267,11 @@ def test_muon_takes_the_hidden_weights_of_a_network():
     assert hidden_weights(plain) == [plain[1].weight]
 
 
-def test_muon_without_hidden_layers_is_adamw():
-    network = nn.Sequential(nn.Linear(2, 3))
-    assert len(create_optimizer(network, OptimizerOptions(name="muon")).parts) == 1
+def test_muon_without_hidden_layers_is_refused():
+    """It would be AdamW under another name."""
+    for network in (nn.Sequential(nn.Linear(2, 3)), mlp(classes=3, input=(1, 4, 4), hidden=(5,))):
+        with pytest.raises(UserError, match="there are none"):
+            create_optimizer(network, OptimizerOptions(name="muon"))
 
 
 def test_muon_steps_are_orthogonal_and_of_adamw_size():

@@ -28,7 +28,7 @@ def check_size(name: str, input: Size, smallest: int) -> None:
     if min(height, width) < smallest:
         raise UserError(
             f"An input of {height}×{width} pixels is too small for {name}; the smallest is {smallest}×{smallest}. "
-            f"Set --size {smallest} or more, or choose another network."
+            f"Give it larger images (--size {smallest} or more in a training), or choose another network."
         )
 
 

@@ -18,6 +18,6 @@ def perceptron(*, classes: int = 1, input: Size, zero: bool = True) -> Linear:
     `zero` starts the weights at 0; otherwise they are drawn. Raises UserError for more than two classes.
     """
     if classes not in (1, 2):
-        raise UserError(f"The perceptron tells two classes apart, and there are {classes}. Use the network 'linear' "
-                        "(softmax regression) for more.")  # fmt: skip
+        raise UserError(f"The perceptron tells two classes apart, and there are {classes}. For more "
+                        "use the network 'linear': softmax regression, or --task perceptron.")  # fmt: skip
     return Linear(1, input, zero)

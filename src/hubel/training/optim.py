@@ -116,14 +116,13 @@ def create_optimizer(network: nn.Module, options: OptimizerOptions, only: Collec
     """The optimiser that `options` describe, over the parameters of `network` that need a gradient.
 
     `only` restricts it to parameters with these ids, for tasks with several optimisers in turn. Raises UserError
-    for an unknown name, and where nothing is left to train.
+    for an unknown name, where nothing is left to train, and for Muon without hidden layers.
     """
     name = options.name or "adamw"
     choice("optimizer.name", name, tuple(DEFAULTS))
     value = _values(name, options)
     if name == "nesterov" and not value["momentum"]:
-        raise UserError("Nesterov looks ahead along the momentum, which is 0: set optimizer.momentum above 0 "
-                        "(0.9 is usual), or choose optimizer.name sgd.")  # fmt: skip
+        raise UserError("Nesterov looks ahead along the momentum, which is 0. Choose optimizer.momentum 0.9, or sgd.")
     named = [(n, p) for n, p in network.named_parameters() if p.requires_grad and (only is None or id(p) in only)]
     if not named:
         raise UserError("There is nothing to train: no parameter of the network needs a gradient. Unfreeze some.")
@@ -137,6 +136,10 @@ def create_optimizer(network: nn.Module, options: OptimizerOptions, only: Collec
         matrices = [(n, p) for n, p in named if id(p) in hidden]
         rest = [(n, p) for n, p in named if id(p) not in hidden]
         scale = "original" if options.companion == "nesterov" else "match_rms_adamw"
+        if not matrices and only is None:
+            raise UserError(
+                "Muon moves weights between the first layer and the last: there are none. Choose adamw."
+            )
         parts = [FlatMuon(groups(matrices), value["lr"], value["momentum"], scale=scale)] if matrices else []
         return Optimizer([*parts, *_companion(rest, penalised, value, options)], {p: n for n, p in named})
     return Optimizer([PARTS[name](groups(named), value)], {p: n for n, p in named})

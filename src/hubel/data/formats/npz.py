@@ -2,8 +2,8 @@
 
 Images (N, H, W), (N, H, W, C) or (N, C, H, W) with C 1 or 3. Whole-number y (N,) are labels of K classes, (N, K) of
 zeros and ones (of any type; NaN where a label isn't known) several labels per image, other floating-point y (N,) or
-(N, D) numbers to predict. `weights` (N,), or
-`train_weights` …, say how much each image counts: 2 is as if it were listed twice, 0 leaves it out.
+(N, D) numbers to predict. `weights` (N,), or `train_weights` …, say how much each image counts: 2 is as if it were
+listed twice, 0 leaves it out.
 """
 
 from __future__ import annotations
