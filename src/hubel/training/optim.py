@@ -137,9 +137,7 @@ def create_optimizer(network: nn.Module, options: OptimizerOptions, only: Collec
         rest = [(n, p) for n, p in named if id(p) not in hidden]
         scale = "original" if options.companion == "nesterov" else "match_rms_adamw"
         if not matrices and only is None:
-            raise UserError(
-                "Muon moves weights between the first layer and the last: there are none. Choose adamw."
-            )
+            raise UserError("Muon moves weights between the first layer and the last: there are none. Choose adamw.")
         parts = [FlatMuon(groups(matrices), value["lr"], value["momentum"], scale=scale)] if matrices else []
         return Optimizer([*parts, *_companion(rest, penalised, value, options)], {p: n for n, p in named})
     return Optimizer([PARTS[name](groups(named), value)], {p: n for n, p in named})
