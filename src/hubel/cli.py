@@ -15,6 +15,7 @@ import signal
 import sys
 import tempfile
 import threading
+import time
 import traceback
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -25,6 +26,7 @@ from hubel.errors import UserError
 
 Result = dict[str, Any] | list[Any]
 TORCH = ("train", "resume", "evaluate", "predict", "info", "report", "config")  # verbs that begin with a long import
+TIDYING = 5.0  # seconds after Ctrl-C in which another one changes nothing
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -32,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     as_json = "--json" in words
     try:
-        with _standard_output(as_json) as output, _remembered_interrupts() as interrupts:
+        with _standard_output(as_json) as output, _remembered_interrupts(arguments is None) as interrupts:
             status, result = _run(words, as_json, interrupts)
             if as_json and result is not None and _first_process() and not (status and _tried_again()):
                 from hubel.cli_show import as_text
@@ -47,13 +49,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 @contextlib.contextmanager
-def _remembered_interrupts() -> Iterator[list[int]]:
-    """Ctrl-C while a library is imported may come out as another exception, or not at all: here it is remembered."""
-    found: list[int] = []
+def _remembered_interrupts(to_the_end: bool) -> Iterator[list[float]]:
+    """The times of Ctrl-C. The first ends the command, hurried ones behind it don't tear the tidying up.
+
+    While a library is imported it may come out as another exception, or not at all: here it is remembered. With
+    `to_the_end` the process ends after this block, and nothing disturbs that either.
+    """
+    found: list[float] = []
 
     def remember(number: int, frame: Any) -> None:
-        found.append(number)
-        raise KeyboardInterrupt
+        found.append(time.monotonic())
+        if len(found) == 1:
+            raise KeyboardInterrupt
+        if found[-1] - found[0] > TIDYING:
+            os._exit(130)  # something hangs; what is on disk is whole at every moment
 
     ours = signal.getsignal(signal.SIGINT) is signal.default_int_handler and (
         threading.current_thread() is threading.main_thread()
@@ -64,10 +73,10 @@ def _remembered_interrupts() -> Iterator[list[int]]:
         yield found
     finally:
         if ours:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
+            signal.signal(signal.SIGINT, signal.SIG_IGN if to_the_end else signal.default_int_handler)
 
 
-def _run(words: list[str], as_json: bool, interrupts: list[int]) -> tuple[int, Result | None]:
+def _run(words: list[str], as_json: bool, interrupts: list[float]) -> tuple[int, Result | None]:
     """The exit status, and what --json prints."""
     try:
         return _dispatch(words, as_json, interrupts)
@@ -108,7 +117,7 @@ def _save_traceback(fault: Exception) -> Path:
     return Path(file.name)
 
 
-def _dispatch(words: list[str], as_json: bool, interrupts: list[int]) -> tuple[int, Result | None]:
+def _dispatch(words: list[str], as_json: bool, interrupts: list[float]) -> tuple[int, Result | None]:
     from hubel import cli_help
 
     if not words or words[0] in ("--help", "-h", "help"):

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from hubel.source import data_facts
 from hubel.tasks.base import Task
 from hubel.training import checkpoint, distributed, machine
 from hubel.training.callbacks import Callback, Logger, LogTo
+from hubel.training.interrupts import undisturbed
 from hubel.training.loop import Loop
 from hubel.training.manifest import manifest
 from hubel.training.run import RunFolder
@@ -43,10 +45,16 @@ class Job:
     loggers: tuple[Logger, ...] = ()
     judged_on: Any = None  # the source of dev and test, where it is another one
     private: bool = False  # no paths and names of files in the report
+    part_of_several: bool = False  # a fold, a restart: the whole is what is resumed
 
 
 def carry(session: Session, folder: RunFolder, job: Job, state: Mapping[str, Any] | None = None) -> RunFolder:
     """One training from its session to its report. `state` continues from a checkpoint."""
+    with ending(folder, job):
+        return _carry(session, folder, job, state)
+
+
+def _carry(session: Session, folder: RunFolder, job: Job, state: Mapping[str, Any] | None = None) -> RunFolder:
     started = time.monotonic()
     progress = job.progress if distributed.is_main() else Silent()
     listeners: list[Callback] = [*job.callbacks]
@@ -65,7 +73,8 @@ def carry(session: Session, folder: RunFolder, job: Job, state: Mapping[str, Any
         callbacks=listeners,
     )
     try:
-        announce(session, loop, folder, progress)
+        with saved_where_it_began(loop, resumed=state is not None):
+            announce(session, loop, folder, progress)
         if distributed.rank():  # all began with the same weights; from here on each drops other units
             torch.manual_seed(session.recipe.seed + 1_000_003 * distributed.rank())
         if state is not None:
@@ -75,18 +84,6 @@ def carry(session: Session, folder: RunFolder, job: Job, state: Mapping[str, Any
         loop.run()
         progress.stop()
         outcome.finish(session, loop, folder, time.monotonic() - started, job.private)
-    except KeyboardInterrupt as stop:
-        folder.set_state("interrupted", "Ctrl-C")
-        progress.stop()
-        if any((folder.path / "checkpoints" / "last").glob("*.json")):
-            progress.say(f"Interrupted at step {loop.step}; {folder.path} is saved and can be resumed.")
-            stop.run = folder.path  # type: ignore[attr-defined]
-        raise
-    except BaseException as fault:
-        with contextlib.suppress(Exception):
-            folder.set_state("failed", f"{type(fault).__name__}: {fault}")
-            fault.run = folder.path  # type: ignore[attr-defined]
-        raise
     finally:
         progress.stop()
         data.train.close()
@@ -95,6 +92,47 @@ def carry(session: Session, folder: RunFolder, job: Job, state: Mapping[str, Any
         folder.set_state("finished")
     distributed.barrier()
     return folder
+
+
+@contextlib.contextmanager
+def ending(folder: RunFolder, job: Job) -> Iterator[None]:
+    """Whatever ends a training early is written down, and travels up with the run that can be resumed."""
+    try:
+        yield
+    except KeyboardInterrupt as stop:
+        with undisturbed(), contextlib.suppress(Exception):
+            job.progress.stop()
+            _interrupted(folder, job, stop)
+        raise
+    except BaseException as fault:
+        with contextlib.suppress(Exception):
+            folder.set_state("failed", f"{type(fault).__name__}: {fault}")
+            fault.run = folder.path  # type: ignore[attr-defined]
+        raise
+
+
+def _interrupted(folder: RunFolder, job: Job, stop: KeyboardInterrupt) -> None:
+    """A run that holds a checkpoint can be resumed and says so; one that never began leaves no folder."""
+    if next(folder.path.rglob("checkpoints/last/*.json"), None) is None:
+        if distributed.is_main():
+            shutil.rmtree(folder.path)
+        return
+    stop.run = folder.path  # type: ignore[attr-defined]
+    folder.set_state("interrupted", "Ctrl-C")
+    if not job.part_of_several and distributed.is_main():
+        job.progress.say(f"Interrupted; {folder.path} is saved and can be resumed.")
+
+
+@contextlib.contextmanager
+def saved_where_it_began(loop: Loop, resumed: bool) -> Iterator[None]:
+    """Ctrl-C before the first step leaves a run that can be resumed, too: nothing was drawn or learnt yet."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        if not resumed and distributed.world() == 1:
+            with undisturbed(), contextlib.suppress(Exception):
+                loop.save()
+        raise
 
 
 # New, resumed, several ----------------------------------------------------------------------------------------
@@ -141,10 +179,11 @@ def write_beginnings(session: Session, folder: RunFolder, job: Job) -> None:
 
 def begin(session: Session, folder: RunFolder, job: Job) -> RunFolder:
     """A new training in an empty folder."""
-    if distributed.is_main():
-        write_beginnings(session, folder, job)
-    distributed.barrier()
-    return carry(session, folder, job)
+    with ending(folder, job):
+        if distributed.is_main():
+            write_beginnings(session, folder, job)
+        distributed.barrier()
+        return _carry(session, folder, job)
 
 
 def begin_all(session: Session, layers: Layers, folder: RunFolder, job: Job) -> RunFolder:
@@ -157,20 +196,26 @@ def begin_all(session: Session, layers: Layers, folder: RunFolder, job: Job) -> 
         )
     if chosen.folds and chosen.split.bootstrap:
         raise UserError("--folds and --split.bootstrap both say who is held out. Give one of them.")
+    with ending(folder, job):
+        return _begin_all(session, layers, folder, job)
+
+
+def _begin_all(session: Session, layers: Layers, folder: RunFolder, job: Job) -> RunFolder:
     if distributed.is_main():
         write_beginnings(session, folder, job)
         folder.set_state("running")
     distributed.barrier()
+    chosen, part = session.recipe, replace(job, part_of_several=True)
 
     def train(data: Dataset, changes: Mapping[str, Any], path: Path) -> RunFolder:
-        return train_child(data, changes, path, layers, job)
+        return train_child(data, changes, path, layers, part)
 
     children = several.train_children(session.dataset, chosen, folder, train)
     if chosen.refit:
         data, changes = several.refit_dataset(session.dataset), several.refit_options(children, chosen)
         last = make_session(data, [*layers, ("refit", changes)], job)
         save_parts(last, folder.path / "network.json")
-        carry(last, folder, job)
+        carry(last, folder, part, saved_state(folder))
     elif chosen.folds == 0:
         several.adopt(several.best(children, session.task.primary), folder)
     if distributed.is_main():
@@ -178,6 +223,13 @@ def begin_all(session: Session, layers: Layers, folder: RunFolder, job: Job) -> 
         folder.set_state("finished")
     distributed.barrier()
     return folder
+
+
+def saved_state(folder: RunFolder) -> Mapping[str, Any] | None:
+    """What a refit that was interrupted goes on from; None at its beginning."""
+    place = folder.path / "checkpoints" / "last"
+    checkpoint.clean(place)
+    return checkpoint.load(place) if any(place.glob("*.json")) else None
 
 
 def train_child(data: Dataset, changes: Mapping[str, Any], path: Path, layers: Layers, job: Job) -> RunFolder:

@@ -53,7 +53,7 @@ def train_children(dataset: Dataset, recipe: Recipe, parent: RunFolder, train: T
     children = []
     for number, (data, changes) in enumerate(work, start=1):
         path = parent.path / kind / str(number)
-        if path.exists() and RunFolder.open(path).state == "finished":
+        if (path / "config.json").exists() and RunFolder.open(path).state == "finished":
             children.append(RunFolder.open(path))
         else:
             children.append(train(data, changes, path))

@@ -30,8 +30,9 @@ def write_atomically(path: Path, data: bytes) -> None:
         temporary.replace(path)
         sync_directory(path.parent)
     except OSError as fault:
-        temporary.unlink(missing_ok=True)
         raise explain(fault, path, len(data)) from fault
+    finally:  # renamed already where all went well; Ctrl-C leaves nothing behind either
+        temporary.unlink(missing_ok=True)
 
 
 def sync_directory(folder: Path) -> None:

@@ -38,9 +38,13 @@ def save(folder: Path, state: Mapping[str, Any], keep: int = 2) -> Path:
     tree = _pack(state, "", tensors)
     data = tensors_to_bytes(tensors)
     body = {"schema": SCHEMA, "tensors": hashlib.sha256(data).hexdigest(), "tree": tree}
-    write_atomically(folder / f"{serial:08d}.safetensors", data)
     path = folder / f"{serial:08d}.json"
-    write_atomically(path, json.dumps({"sha256": _digest(body), **body}).encode())
+    try:
+        write_atomically(path.with_suffix(".safetensors"), data)
+        write_atomically(path, json.dumps({"sha256": _digest(body), **body}).encode())
+    finally:
+        if not path.exists():  # a fault, or Ctrl-C, between the two
+            path.with_suffix(".safetensors").unlink(missing_ok=True)
     for old in sorted(folder.glob("*.json"))[:-keep]:
         old.unlink(missing_ok=True)
         old.with_suffix(".safetensors").unlink(missing_ok=True)
