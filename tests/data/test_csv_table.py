@@ -70,7 +70,7 @@ def test_one_label_with_parts_groups_and_weights(folder):
 
 def test_the_file_itself(folder):
     root = folder("file,label\na.png,cat\nb.png,dog\n", "a.png", "b.png")
-    (root / "other.csv").write_text("x,y\n1,2\n")
+    (root / "other.csv").write_text("file,label\na.png,owl\nb.png,dog\n")
     assert csv_table.recognise(root) is None  # several
     assert csv_table.recognise(root / "labels.csv")
     found = csv_table.read(root / "labels.csv")

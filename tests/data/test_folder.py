@@ -180,6 +180,49 @@ def test_a_class_that_is_called_train(make_folder):
     assert found.classes == ("bus", "train") and found.splits == {}
 
 
+@pytest.mark.parametrize("train, test", [("training_set", "test_set"), ("Train", "Test"), ("train_images", "testing"),
+    ("seg_train/seg_train", "seg_test/seg_test")])  # fmt: skip
+def test_names_of_parts(make_folder, train, test):
+    names = [f"{train}/cat/1.png", f"{train}/dog/1.png", f"{test}/cat/1.png", f"{test}/dog/1.png"]
+    found = formats.open_path(make_folder(dict.fromkeys(names, DOT)))
+    assert found.classes == ("cat", "dog") and sorted(found.images.name(i) for i in range(4)) == sorted(names)
+    index = found.splits["train"].tolist()
+    assert [found.images.name(i) for i in index] == names[:2] and sorted(found.splits) == ["test", "train"]
+    assert found.annotations["label"][index].tolist() == [0, 1]
+
+
+def test_parts_inside_classes(make_folder):
+    names = ["cat/train/1.png", "cat/val/2.png", "dog/train/1.png", "dog/val/1.png"]
+    found = formats.open_path(make_folder(dict.fromkeys(names, DOT)))
+    assert found.classes == ("cat", "dog") and found.annotations["label"].tolist() == [0, 0, 1, 1]
+    assert {part: index.tolist() for part, index in found.splits.items()} == {"train": [0, 2], "dev": [1, 3]}
+    loose = formats.open_path(make_folder({"cat/3.png": DOT}))  # not all are in parts: just folders
+    assert loose.splits == {} and loose.classes == ("cat", "dog")
+
+
+@pytest.mark.parametrize("around", ["data", "archive/My Data (1)", "a/b/c"])
+@pytest.mark.parametrize("inside", [["cat/1.png", "dog/1.JPG"], ["train/cat/1.png", "train/dog/1.png"]])
+def test_a_folder_around_the_data_set(make_folder, around, inside):
+    root = make_folder({f"{around}/{name}": DOT for name in inside} | {"__MACOSX/x": b"", "README.txt": b"x"})
+    found = formats.open_path(root)
+    assert found.classes == ("cat", "dog") and found.source == str(root / around)
+    assert f"the data set is in {around}, the only one in the folder" in found.notes
+
+
+def test_parts_without_classes_are_no_classes(make_folder):
+    with pytest.raises(UserError, match="test, train are called like parts"):
+        formats.open_path(make_folder({"train/1.png": DOT, "test/1.png": DOT}))
+
+
+def test_what_lies_beside_the_images_is_named(make_folder):
+    root = make_folder({"images/1.png": DOT, "labels.xlsx": b"PK", "boxes.mat": b"x"})
+    with pytest.raises(UserError, match=r"one class only.*labels\.xlsx is a spreadsheet.*boxes\.mat: files \.mat"):
+        formats.open_path(root)
+    (root / "1.json").write_text('{"version": "5", "shapes": [], "imagePath": "1.png"}')
+    with pytest.raises(UserError, match="labelme"):
+        formats.open_path(root)
+
+
 def test_images_without_classes_beside_the_training_part(make_folder):
     found = formats.open_path(make_folder({"train/a/1.png": DOT, "train/b/1.png": DOT, "test/1.png": DOT}))
     assert set(found.splits) == {"train"}

@@ -15,7 +15,7 @@ from PIL import Image
 
 from hubel.data.dataset import Dataset
 from hubel.data.decode import BadImage, decode
-from hubel.data.formats import masks
+from hubel.data.formats import masks, open_path
 from hubel.data.images import FileImages, PackedNames
 from hubel.data.masks import Masks
 from hubel.errors import UserError
@@ -299,6 +299,15 @@ def test_parts(make):
         found = masks.read(root)
         assert {p: [Path(found.images.name(i)).stem for i in v] for p, v in found.splits.items()} == {
             "train": ["t"], "dev": ["v"], "test": ["t"]}  # fmt: skip
+
+
+@pytest.mark.parametrize("mask", ["{}annot/{{}}.png", "{}_masks/{{}}_mask.gif"])
+def test_masks_in_a_folder_beside_each_part(make, mask):
+    for part, stem in (("train", "a"), ("val", "b")):
+        root = make({stem: INDEX}, "names: [x, y, z]", image=f"{part}/{{}}.png", mask=mask.format(part))
+    found = open_path(root)
+    assert found.format == "masks" and {p: v.tolist() for p, v in found.splits.items()} == {"train": [0], "dev": [1]}
+    assert read_all(found) == dict.fromkeys("ab", [[0, 1, 2], [2, 255, 255]])
 
 
 def test_lists_and_data_yaml_name_the_parts(make):

@@ -1,11 +1,14 @@
 """Which layout a path has, asked of each format in turn. What is recognised is announced, never guessed in silence.
 
 Formats with annotation files of their own are asked first; a folder per class, IDX and .npz only where none of these
-fits, since folders of images are part of most layouts. Archives are unpacked into the cache and opened from there.
+fits, since folders of images are part of most layouts. Archives are unpacked into the cache and opened from there. A
+folder that holds nothing but another folder, or one file, stands for that.
 """
 
 from __future__ import annotations
 
+import contextlib
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -28,6 +31,8 @@ from hubel.data.formats import (
     voc,
     yolo,
 )  # fmt: skip
+from hubel.data.formats.hints import hints
+from hubel.data.formats.walk import EXTENSIONS, folders
 from hubel.errors import UserError, did_you_mean
 
 SPECIFIC: dict[str, ModuleType] = {
@@ -74,13 +79,42 @@ def open_path(path: str | Path, *, say: Callable[[str], None] | None = None, **o
 
 
 def _open(path: Path, options: dict[str, Any]) -> Dataset:
-    form, reason = recognise(path)
-    found = FORMATS[form].read(path, **options)
-    return replace(found, notes=(f"recognised as {form}: {reason}", *found.notes))
+    home, form, reason = locate(path)
+    try:
+        found = FORMATS[form].read(home, **options)
+    except UserError as fault:
+        if form == "folder":
+            raise _with_hints(fault, path) from fault
+        raise
+    notes = [f"recognised as {form}: {reason}"]
+    notes += [f"the data set is in {home.relative_to(path)}, the only one in the folder"] if home != path else []
+    return replace(found, notes=(*notes, *found.notes))
+
+
+def locate(path: Path) -> tuple[Path, str, str]:
+    """Where the data set is (the path, or what is alone in it), its format, and why. UserError as `recognise`."""
+    found = _fitting(path)
+    if found is not None and (found[0] != "folder" or folder.split_folders(path)):
+        return path, *found
+    inner = _alone(path)
+    if inner is not None:
+        with contextlib.suppress(UserError):
+            return locate(inner)
+    return (path, *found) if found is not None else (path, *recognise(path))
 
 
 def recognise(path: Path) -> tuple[str, str]:
     """The name of the format, and why. Raises UserError where none or several fit."""
+    found = _fitting(path)
+    if found is not None:
+        return found
+    if path.is_dir():
+        fault = UserError(f"{path.absolute()}: {folder.why_not(path)}")
+        raise UserError(f"{_with_hints(fault, path)} What can be read:{LAYOUTS}")
+    raise UserError(f"{path.absolute()} is a file of no known layout. What can be read:{LAYOUTS}")
+
+
+def _fitting(path: Path) -> tuple[str, str] | None:
     for table in (SPECIFIC, GENERAL):
         reasons = {name: form.recognise(path) for name, form in table.items()}
         fitting = {name: reason for name, reason in reasons.items() if reason is not None}
@@ -89,9 +123,23 @@ def recognise(path: Path) -> tuple[str, str]:
             raise UserError(f"{path} can be read as {both}. Move one of them to a folder of its own.")
         if fitting:
             return next(iter(fitting.items()))
-    if path.is_dir():
-        raise UserError(f"{path.absolute()}: {folder.why_not(path)} What can be read:{LAYOUTS}")
-    raise UserError(f"{path.absolute()} is a file of no known layout. What can be read:{LAYOUTS}")
+    return None
+
+
+def _alone(path: Path) -> Path | None:
+    """The only folder in a folder without images of its own; where there is no folder, the only NumPy archive."""
+    if not path.is_dir():
+        return None
+    below = folders(path)
+    files = [Path(entry.path) for entry in os.scandir(path) if entry.is_file() and not entry.name.startswith(".")]
+    if len(below) == 1:
+        return None if any(file.name.lower().endswith(EXTENSIONS) for file in files) else below[0]
+    arrays = [file for file in files if file.suffix.lower() == ".npz"]
+    return arrays[0] if not below and len(arrays) == 1 else None
+
+
+def _with_hints(fault: UserError, path: Path) -> UserError:
+    return UserError(" ".join([str(fault), *hints(path)]))
 
 
 def write(dataset: Dataset, out: Path, form: str) -> list[str]:

@@ -126,8 +126,8 @@ def _find_images(table: Table, names: list[str], fence: Fence, asked: Asked) -> 
     named = [names.index(name) for name in IMAGE if name in names]
     best: Columns | None = None
     for c in [*named, *(c for c in range(len(names)) if c not in named)]:
-        if best is not None and best.finder.share > 0.9:
-            break
+        if best is not None and best.finder.share > (0.9 if c in named else 0.1):
+            break  # a column that is called so counts even where many of its files are missing
         found = finder(fence, table.column(c), below)
         if found.share > (best.finder.share if best else 0.0) and (c in named or found.share >= 0.5):
             best = Columns(found, c)

@@ -27,6 +27,7 @@ class Finder:
     ending: str = ""  # added to every name
     share: float = 0.0  # of the sample that was found
     moved: int = 0  # found by the end of their path only
+    spelt: int = 0  # found with other capitals, or another form of accents
 
     def find(self, cell: str) -> tuple[str | None, str]:
         """(relative path, "") or (None, why not): "outside", "missing", "no file"."""
@@ -35,6 +36,7 @@ class Finder:
             return None, why
         fault = self.fence.fault(found)
         self.moved += why == "moved" and not fault
+        self.spelt += why == "spelt" and not fault
         return (None, fault) if fault else (os.path.normpath(found), "")
 
     def notes(self) -> list[str]:
@@ -45,6 +47,8 @@ class Finder:
             notes.append(f"file names are given without their ending {self.ending}")
         if self.moved:
             notes.append(f"{self.moved:,} paths are of another place; their files were found by the end of the path")
+        if self.spelt:
+            notes.append(f"{self.spelt:,} names are spelt otherwise than their files: capitals, or the form of accents")
         return notes
 
 
@@ -71,7 +75,12 @@ def finder(fence: Fence, cells: Sequence[str], below: Sequence[str]) -> Finder:
 
 def _there(fence: Fence, name: str, base: str) -> bool:
     relative = fence.relative(name, base)
-    return relative is not None and fence.inside(relative) and not fence.fault(relative)
+    if relative is None or not fence.inside(relative):
+        return False
+    if not fence.fault(relative):
+        return True
+    nearly = fence.spelt(relative)
+    return nearly is not None and not fence.fault(nearly)
 
 
 def folders_below(root: str) -> list[str]:

@@ -3,9 +3,10 @@
     file,label,split                  file,labels           file,xmin,ymin,xmax,ymax,label
     a.jpg,cat,train                   a.jpg,cat|grass       a.jpg,10,20,80,90.5,cat
 
-ROOT with images and one CSV file (or one for each part: train.csv, val.csv, test.csv), or the file itself. The header
-names the columns (`csv_columns` knows which names); `image=`, `label=`, `numbers=`, `split=`, `separator=` decide where
-names and values can't. Classes are in natural order, or as classes.txt beside lists them. Coordinates are pixels.
+ROOT with images and one CSV file (or one for each part: train.csv, val.csv, test.csv, or one in each part's folder), or
+the file itself; which files: `csv_choice`. The header names the columns (`csv_columns` knows which names); `image=`,
+`label=`, `numbers=`, `split=`, `separator=` decide where names and values can't. Classes are in natural order, or as
+classes.txt beside lists them. Coordinates are pixels.
 """
 
 from __future__ import annotations
@@ -19,14 +20,14 @@ from hubel.data.dataset import Bad, Dataset
 from hubel.data.decode import MAX_PIXELS
 from hubel.data.findings import Finding
 from hubel.data.formats import pairs
+from hubel.data.formats.csv_choice import choose, home_of, read_all
 from hubel.data.formats.csv_columns import Asked, Columns, named, understand
 from hubel.data.formats.csv_rows import Rows, listed
 from hubel.data.formats.csv_targets import objects_of, targets_of
-from hubel.data.formats.csv_text import DELIMITERS, ENDINGS, Table, glance, merged, read_table
+from hubel.data.formats.csv_text import DELIMITERS, Table, glance
 from hubel.data.formats.csv_write import write
 from hubel.data.formats.fence import printable
-from hubel.data.formats.layout import PART_NAMES, direct_images
-from hubel.data.formats.walk import natural
+from hubel.data.formats.layout import direct_images
 from hubel.data.images import FileImages, PackedNames, survey
 from hubel.errors import UserError
 
@@ -37,7 +38,7 @@ Words = str | tuple[str, ...]
 
 def recognise(path: Path) -> str | None:
     """Why this is a CSV file of images, or a folder with one; None where it is not, or holds pairs of images."""
-    files = _files(path)
+    files = choose(path).files
     if not files or pairs.recognise(path):
         return None
     for file in files:
@@ -48,7 +49,8 @@ def recognise(path: Path) -> str | None:
             understand(table, file.parent, Asked())
         except UserError:
             return None
-    return f"{', '.join(printable(file.name) for file in files)} with a column of images"
+    home = home_of(path, files)
+    return f"{', '.join(printable(str(file.relative_to(home))) for file in files)} with a column of images"
 
 
 def read(
@@ -60,12 +62,14 @@ def read(
     Raises UserError where the file is no UTF-8 CSV, or where no column names images that exist.
     """
     path = Path(path)
-    files = _files(path)
+    chosen = choose(path)
+    files = chosen.files
     if not files:
         raise UserError(f"{path} is no CSV file, and holds none or several. Give the file, which ends in .csv.")
-    root = files[0].parent.resolve()
+    home = home_of(path, files)
+    root = home.resolve()
     asked = Asked(image, _words(label), _words(numbers), split, separator)
-    table = _table(files)
+    table, more = read_all(files, home, asked)
     columns = understand(table, root, asked)
     rows = listed(table, columns)
     if not rows.names:
@@ -83,30 +87,19 @@ def read(
         rows.weights(),
         source=str(path.resolve()),
         format="csv",
-        notes=(*_notes(table, columns, len(rows.names)), *values.notes, *columns.finder.notes(), *rows.notes, *looks),
+        notes=(
+            *_notes(table, columns, len(rows.names)),
+            *chosen.notes,
+            *more,
+            *values.notes,
+            *columns.finder.notes(),
+            *rows.notes,
+            *looks,
+        ),
         traits={"identities": True} if columns.identities and not columns.box else {},
     )
     dataset = replace(dataset, notes=(*dataset.notes, *_unlisted(root, rows, columns)))
     return _without_faulty(replace(dataset, findings=tuple(rows.findings)), rows.findings, bool(columns.box))
-
-
-def _files(path: Path) -> list[Path]:
-    """The CSV file, or those of the folder: one, or one for each part. [] where there are none, or others."""
-    if path.is_file():
-        return [path] if path.name.lower().endswith((*ENDINGS, ".txt")) else []
-    if not path.is_dir():
-        return []
-    found = [f for f in path.iterdir() if f.name.lower().endswith(ENDINGS) and f.is_file()]
-    found.sort(key=lambda f: natural(f.name))
-    if len(found) > 1 and not all(f.stem.lower() in PART_NAMES for f in found):
-        return []
-    return found
-
-
-def _table(files: list[Path]) -> Table:
-    tables = [read_table(file, printable(file.name)) for file in files]
-    parts = [PART_NAMES.get(file.stem.lower(), "") for file in files]
-    return merged(tables, "split", parts) if len(tables) > 1 else tables[0]
 
 
 def _words(given: Words) -> tuple[str, ...]:
@@ -147,6 +140,8 @@ def _notes(table: Table, columns: Columns, count: int) -> list[str]:
     parts += [f"{role} in '{table.header[c]}'" for role, c in columns.roles.items()]
     files = ", ".join(dict.fromkeys(table.files)) or table.file
     notes = [f"CSV {files}, separated by {DELIMITERS[table.delimiter]}: {count:,} images", "; ".join(parts)]
+    if table.headless:
+        notes.append("the first line names no columns but an image: it is read like the others")
     if columns.unused:
         notes.append(f"columns not used: {named(table, columns.unused)}")
     return notes

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 
 from hubel.data.findings import Finding
+from hubel.data.formats.walk import EXTENSIONS
 from hubel.errors import UserError
 
 DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs"}
@@ -21,6 +23,7 @@ GLANCE = 2**16  # bytes that recognising reads
 SAMPLE = 40  # rows that show which character separates
 MOST_BROKEN = 1000  # lines; with more, this is no CSV file
 MOST_BYTES = 2**30
+NUMBER = re.compile(r"-?\d+(\.\d+)?", re.ASCII)
 
 
 @dataclass
@@ -34,6 +37,7 @@ class Table:
     delimiter: str = ","
     findings: list[Finding] = field(default_factory=list)
     files: list[str] = field(default_factory=list)  # of each row, where there are several; else all are from `file`
+    headless: bool = False  # the first line is a row like the others; the columns got names
 
     def column(self, c: int) -> list[str]:
         return [row[c] for row in self.rows]
@@ -99,8 +103,11 @@ def _parse(text: str, path: Path, file: str) -> Table:
         if not any(row):
             continue
         if not table.header:
-            table.header = row
-        elif len(row) < len(table.header) or any(row[len(table.header) :]):
+            table.headless = any(cell.lower().endswith(EXTENSIONS) for cell in row)
+            table.header = _names(row) if table.headless else row
+            if not table.headless:
+                continue
+        if len(row) < len(table.header) or any(row[len(table.header) :]):
             table.findings.append(_broken(file, line, f"{len(row)} cells, the header has {len(table.header)} columns"))
         else:
             table.rows.append(row[: len(table.header)])
@@ -108,6 +115,17 @@ def _parse(text: str, path: Path, file: str) -> Table:
     if not table.header:
         raise UserError(f"{path} is empty. Its first line names the columns, such as image,label.")
     return table
+
+
+def _names(row: list[str]) -> list[str]:
+    """Of the columns of a table without a header: image, label, or image, four edges and label; else by number."""
+    first = row[0].lower().endswith(EXTENSIONS)
+    if first and len(row) == 2:
+        return ["image", "label"]
+    if first and len(row) == 6 and all(not cell or NUMBER.fullmatch(cell) for cell in row[1:5]):
+        return ["image", "xmin", "ymin", "xmax", "ymax", "label"]
+    at = next(c for c, cell in enumerate(row) if cell.lower().endswith(EXTENSIONS))
+    return ["image" if c == at else f"column {c + 1}" for c in range(len(row))]
 
 
 def _records(

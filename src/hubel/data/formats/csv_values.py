@@ -18,7 +18,8 @@ from hubel.data.formats.walk import natural
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?|nan|[+-]?inf(inity)?", re.ASCII | re.IGNORECASE)
 WHOLE = re.compile(r"[+-]?\d{1,18}", re.ASCII)
 YES, NO = ("1", "1.0", "true", "yes"), ("0", "0.0", "false", "no")
-UNKNOWN = ("", "-1", "-1.0", "nan", "?")
+MINUS = ("-1", "-1.0")  # unknown beside 0 and 1, and "no" where nothing else says it
+UNKNOWN = ("", *MINUS, "nan", "?")
 SEPARATORS = ("|", ";")
 
 
@@ -105,12 +106,16 @@ def hot_labels(table: Sequence[Sequence[str]], names: tuple[str, ...]) -> Values
     """R rows of K cells of 0 and 1 -> (R, K) float32; NaN where a cell says nothing. One 1 in each row: label, too."""
     labels = np.full((len(table), len(names)), np.nan, np.float32)
     found = Values({"labels": labels}, names)
+    seen = {cell.lower() for row in table for cell in row}
+    signs = not seen & set(NO) and bool(seen & set(MINUS)) and bool(seen & set(YES))
+    if signs:
+        found.notes.append("1 and -1: -1 means no, since there is no 0")
     for r, row in enumerate(table):
         for k, cell in enumerate(row):
             low = cell.lower()
             if low in YES:
                 labels[r, k] = 1
-            elif low in NO:
+            elif low in NO or (signs and low in MINUS):
                 labels[r, k] = 0
             elif low not in UNKNOWN:
                 reason = f"'{cell}' for {names[k]}, expected 0, 1 or nothing"

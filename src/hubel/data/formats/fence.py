@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 import stat
+import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,6 +25,7 @@ class Fence:
         self.root, self._given = os.path.realpath(root), os.path.abspath(root)  # noqa: PTH100, as links lead, and as said
         self._within = os.path.join(self.root, "")  # noqa: PTH118
         self._folders: dict[str, bool] = {}  # real folder inside? asked once for each
+        self._listed: dict[str, dict[str, str]] = {}  # {a way to spell a name: the name} of folders, asked once
 
     def relative(self, name: str, base: str = "") -> str | None:
         """`name`, said by a file in the folder `base` -> relative to the root; None where it leads outside."""
@@ -63,7 +65,8 @@ class Fence:
         """The first of `bases` below which the name exists: (path, ""), or (None, why not).
 
         A path of another machine, `C:\\data\\train\\a.jpg` or `../train/images`, is found by its end: the longest
-        that exists below one of the bases; the second value is then "moved".
+        that exists below one of the bases; the second value is then "moved". Where only the spelling differs
+        (`A.JPG` and `a.jpg`, or an umlaut as one character and as two) it is "spelt".
         """
         why = "outside"
         for spelt in (name, name.replace("\\", "/")) if "\\" in name else (name,):
@@ -73,18 +76,51 @@ class Fence:
                     if self._exists(relative):
                         return relative, ""
                     why = "missing"
-        for tail in _tails(name.replace("\\", "/")):
+        plain = name.replace("\\", "/")
+        for base in bases:
+            relative = self.relative(plain, base)
+            nearly = self.spelt(relative) if relative is not None else None
+            if nearly is not None and self.inside(nearly):
+                return nearly, "spelt"
+        for tail in _tails(plain):
             for base in bases:
                 relative = self.relative(tail, base)
                 if relative is not None and self.inside(relative) and self._exists(relative):
                     return relative, "moved"
         return None, why
 
+    def spelt(self, relative: str) -> str | None:
+        """The path that is there, where capitals or the form of accents may differ; None where none is."""
+        found = ""
+        for part in relative.split("/"):
+            if found not in self._listed:
+                self._listed[found] = _spellings(os.path.join(self.root, found)) if self._is_inside(found) else {}  # noqa: PTH118
+            known = self._listed[found].get(part) or self._listed[found].get(_plain(part))
+            if known is None:
+                return None
+            found = f"{found}/{known}" if found else known
+        return found
+
+    def _is_inside(self, folder: str) -> bool:
+        return self.inside(f"{folder}/x" if folder else "x")
+
     def _exists(self, relative: str) -> bool:
         try:
             return os.path.exists(os.path.join(self.root, relative))  # noqa: PTH110, PTH118
         except ValueError:
             return False
+
+
+def _plain(name: str) -> str:
+    return unicodedata.normalize("NFC", name).casefold()
+
+
+def _spellings(folder: str) -> dict[str, str]:
+    try:
+        names = sorted(os.listdir(folder))  # noqa: PTH208
+    except (OSError, ValueError):
+        return {}
+    return {_plain(name): name for name in names} | {name: name for name in names}
 
 
 def _tails(name: str) -> Iterator[str]:

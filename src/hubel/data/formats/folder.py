@@ -1,12 +1,14 @@
-"""A folder per class: ROOT/<class>/*.jpg, or ROOT/<split>/<class>/*.jpg.
+"""A folder per class: ROOT/<class>/*.jpg, ROOT/<split>/<class>/*.jpg, or ROOT/<class>/<split>/*.jpg.
 
-Splits are train, test, and val | valid | validation | dev, which all mean dev. Images may lie in folders below their
-class. Classes are in natural order (1, 2, 10). Nothing is ever written here.
+Splits are train, test, and val | valid | validation | dev, which all mean dev; also training_set, test_images and the
+like, and a folder within one of the same name. Images may lie in folders below their class. Classes are in natural
+order (1, 2, 10). Nothing is ever written here.
 """
 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -18,10 +20,13 @@ from hubel.data.formats.walk import Scan, folders, has_images, is_folder, natura
 from hubel.data.images import FileImages, PackedNames, survey
 from hubel.errors import UserError
 
-SPLITS = (
-    {"train": "train", "training": "train", "test": "test", "testing": "test"}
-    | dict.fromkeys(("val", "valid", "validation", "dev"), "dev")
-    | {"train-dev": "train-dev"}
+WORDS = {"train": "train", "training": "train", "test": "test", "testing": "test"} | dict.fromkeys(
+    ("val", "valid", "validation", "dev"), "dev"
+)
+FORMS = ("{}", "{}_set", "{}-set", "{}set", "{}_images", "{}_img", "{}_data", "seg_{}")
+SPLITS = {form.format(word): part for word, part in WORDS.items() for form in FORMS} | {"train-dev": "train-dev"}
+PART_LIKE = re.compile(  # train, test2, train_masks, valannot … but not trainer or valley
+    r"(seg_)?(train(ing)?|test(ing)?|val(id(ation)?)?|dev)(?=$|[^a-z]|annot|mask|label|image|set)", re.IGNORECASE
 )
 LISTED = 5  # names in a message, before "and … more"
 
@@ -44,6 +49,8 @@ def read(path: Path, channels: int | None = None, max_pixels: int = MAX_PIXELS) 
     classes = tuple(sorted({c for scans in found.values() for c, one in scans.items() if one.files}, key=natural))
     _check_classes(path, classes, found)
     names, labels, splits = _flatten(found, classes)
+    inside = {} if splits else _parts_in_classes(names)
+    splits = splits or inside
     images, look = _images(root, names, channels, max_pixels)
     printable = tuple(os.fsencode(c).decode("utf-8", "backslashreplace") for c in classes)
     return Dataset(
@@ -54,7 +61,7 @@ def read(path: Path, channels: int | None = None, max_pixels: int = MAX_PIXELS) 
         splits,
         source=str(root),
         format="folder",
-        notes=tuple(_notes(path, found, printable, splits, len(names)) + look),
+        notes=tuple(_notes(path, found, printable, len(names)) + _inside_notes(inside) + look),
     )
 
 
@@ -74,7 +81,13 @@ def split_folders(path: Path) -> dict[str, str]:
 
 
 def _has_classes(folder: Path) -> bool:
-    return any(has_images(inner) for inner in folders(folder))
+    return any(has_images(inner) for inner in folders(_inner(folder)))
+
+
+def _inner(folder: Path) -> Path:
+    """A part's folder, or the only one in it where that has the same name (seg_train/seg_train)."""
+    below = folders(folder)
+    return below[0] if len(below) == 1 and below[0].name == folder.name else folder
 
 
 def why_not(path: Path) -> str:
@@ -91,7 +104,7 @@ def why_not(path: Path) -> str:
 
 
 def _classes(path: Path, part: str) -> dict[str, Scan]:
-    return {folder.name: scan(folder, path) for folder in folders(path / part)}
+    return {folder.name: scan(folder, path) for folder in folders(_inner(path / part) if part else path)}
 
 
 def _check_classes(path: Path, classes: tuple[str, ...], found: Mapping[str, Mapping[str, Scan]]) -> None:
@@ -99,6 +112,11 @@ def _check_classes(path: Path, classes: tuple[str, ...], found: Mapping[str, Map
         raise UserError(
             f"{path} has one class only, '{_some(list(classes))}'; there is nothing to tell apart. Add a folder of "
             "images that are something else."
+        )
+    if "" in found and all(PART_LIKE.match(name) for name in classes):
+        raise UserError(
+            f"{path}: {_some(list(classes))} are called like parts, and hold images without a folder per class. Make a "
+            "folder for each class inside them."
         )
     for part, scans in found.items():
         full = {name for name, one in scans.items() if one.files}
@@ -127,6 +145,19 @@ def _flatten(
     return names, np.array(labels, dtype=np.int64), splits
 
 
+def _parts_in_classes(names: list[str]) -> dict[str, np.ndarray]:
+    """Positions of each part where all images are in CLASS/PART/…, one of the parts for training; else {}."""
+    parts = [SPLITS.get(name.split("/")[1].lower(), "") for name in names if name.count("/") > 1]
+    if len(parts) < len(names) or "" in parts or "train" not in parts:
+        return {}
+    return {part: np.flatnonzero(np.array(parts) == part) for part in dict.fromkeys(parts)}
+
+
+def _inside_notes(parts: Mapping[str, np.ndarray]) -> list[str]:
+    told = ", ".join(f"{part} {len(index):,}" for part, index in parts.items())
+    return [f"the folders in each class are parts: {told}"] if parts else []
+
+
 def _images(root: Path, names: list[str], channels: int | None, max_pixels: int) -> tuple[FileImages, list[str]]:
     """Grey where all files that were looked at are grey; 16 bits where one has them. The check makes it exact."""
     seen, depth = survey([str(root / name) for name in names], max_pixels=max_pixels)
@@ -138,7 +169,6 @@ def _notes(
     path: Path,
     found: Mapping[str, Mapping[str, Scan]],
     classes: tuple[str, ...],
-    splits: Mapping[str, np.ndarray],
     total: int,
 ) -> list[str]:
     notes = [f"a folder per class: {len(classes)} classes, {total:,} images"]

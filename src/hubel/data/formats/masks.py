@@ -1,8 +1,9 @@
 """Masks: images/ and masks/ with a class for every pixel, a PNG of the same name for each image.
 
 ROOT/<part>/images + ROOT/<part>/masks, or ROOT/images + ROOT/masks with parts below both, or with lists (train.txt …)
-or a data.yaml that names the parts. A mask may also be called NAME_mask.png, NAME_label.png … What its values mean:
-`masks_meaning`; names, colors and ignore come from options, data.yaml or classes.txt. Nothing is read but a sample.
+or a data.yaml that names the parts; also ROOT/train + ROOT/train_masks (trainannot, …). A mask may also be called
+NAME_mask.png, NAME_label.png … What its values mean: `masks_meaning`; names, colors and ignore come from options,
+data.yaml or classes.txt. Nothing is read but a sample.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from hubel.data.dataset import Dataset
 from hubel.data.decode import MAX_PIXELS
 from hubel.data.findings import Finding
 from hubel.data.formats.fence import Fence, printable
-from hubel.data.formats.layout import PART_NAMES, Gathered, Pair, pairs
+from hubel.data.formats.layout import PART_NAMES, Gathered, Pair, holds, pairs, subfolders
 from hubel.data.formats.masks_meaning import look, meaning, numbered
 from hubel.data.formats.masks_write import write
 from hubel.data.formats.parts import PARTS, gather_parts, read_lists
@@ -30,6 +31,7 @@ __all__ = ["read", "recognise", "write"]
 
 FOLDERS = ("masks", "mask", "labels", "annotations")  # only those with files that can be masks
 SUFFIXES = ("", "_mask", "_label", "_labels", "_seg", "_gt", "_L", "-mask")
+SIBLINGS = ("_masks", "_mask", "masks", "annot", "_annot", "_labels", "_annotations", "_gt")
 SETTINGS = ("data.yaml", "data.yml")
 
 
@@ -80,7 +82,19 @@ def read(
 
 
 def _pairs(home: Path) -> list[Pair]:
-    return pairs(home, FOLDERS[:2], (*LOSSLESS, ".jpg", ".jpeg")) or pairs(home, FOLDERS[2:], LOSSLESS)
+    found = pairs(home, FOLDERS[:2], (*LOSSLESS, ".jpg", ".jpeg")) or pairs(home, FOLDERS[2:], LOSSLESS)
+    return found or _siblings(home)
+
+
+def _siblings(home: Path) -> list[Pair]:
+    """ROOT/train + ROOT/train_masks or ROOT/trainannot, for each part that has both."""
+    below = {folder.name: folder for folder in subfolders(home)}
+    found = []
+    for name in (name for name in below if name.lower() in PART_NAMES):
+        partner = next((name + end for end in SIBLINGS if name + end in below), None)
+        if partner is not None and holds(below[partner], LOSSLESS):
+            found.append(Pair(name, name, partner))
+    return found
 
 
 def _settings(found: Gathered, home: Path) -> YamlFile | None:
