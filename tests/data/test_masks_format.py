@@ -307,7 +307,7 @@ def test_masks_in_a_folder_beside_each_part(make, mask):
         root = make({stem: INDEX}, "names: [x, y, z]", image=f"{part}/{{}}.png", mask=mask.format(part))
     found = open_path(root)
     assert found.format == "masks" and {p: v.tolist() for p, v in found.splits.items()} == {"train": [0], "dev": [1]}
-    assert read_all(found) == dict.fromkeys("ab", [[0, 1, 2], [2, 255, 255]])
+    assert read_all(found) == {key: [[0, 1, 2], [2, 255, 255]] for key in "ab"}
 
 
 def test_lists_and_data_yaml_name_the_parts(make):
