@@ -32,15 +32,15 @@ class Report(Callback):
             return
         seconds = time.monotonic() - self._started
         done = loop.step - self._first
-        left = (loop.recipe.epochs or 1) * loop.steps_per_epoch - loop.step
+        left = loop.epochs * loop.steps_per_epoch - loop.step
         values = {
             "epoch": loop.epoch + 1,
             "epochs": loop.recipe.epochs,
             "step": loop.batch,
             "steps": loop.steps_per_epoch,
             "loss": sum(float(loss) for loss in losses.values()),
-            "images_per_second": loop.images_per_second(),
-            "wait_share": loop.wait_share(),
+            "images_per_second": loop.tally.images_per_second(),
+            "wait_share": loop.tally.wait_share(),
             "seconds_left": seconds / done * left if done else None,
         }
         self.progress.step(values)
@@ -88,7 +88,7 @@ def estimate(session: Session, loop: Loop) -> plan.Plan:
         steps=(session.recipe.epochs or 1) * loop.steps_per_epoch,
         evaluations=-(-judged // loop.batch_size),
         optimizer=session.recipe.optimizer.name or "adamw",
-        averaged=loop.ema is not None,
+        averaged=loop.descent.ema is not None,
         resident=loop.data.train.resident_bytes,
         autocast=loop.autocast,
     )

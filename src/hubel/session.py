@@ -34,7 +34,7 @@ from hubel.settle import Layers, facts_of, settle
 from hubel.tasks.base import Task
 from hubel.training import auto, distributed
 from hubel.training.cost import multiply_adds
-from hubel.training.loop import Data
+from hubel.training.feed import Data
 
 
 @dataclass(frozen=True)

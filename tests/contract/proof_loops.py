@@ -16,7 +16,8 @@ from hubel.data.images import ArrayImages
 from hubel.data.loader import Loader
 from hubel.data.preprocess import Preprocess
 from hubel.recipe import OptimizerOptions, Recipe, RegularizeOptions, ScheduleOptions
-from hubel.training.loop import Data, Loop
+from hubel.training.feed import Data
+from hubel.training.loop import Loop
 
 N, TRAIN = 24, 18
 CONSTANT = ScheduleOptions(name="constant")

@@ -39,8 +39,8 @@ def test_trains_scores_and_keeps_the_best(name, tmp_path):
     assert moved == list(before), "every weight is trained"
     objective = loop.task.primary
     scores = [row[f"dev.{objective.metric}"] for row in loop.history]
-    assert loop.best == (max(scores) if objective.higher_is_better else min(scores))
-    assert checkpoint.load(tmp_path / "checkpoints" / "best")["score"] == loop.best
+    assert loop.judge.best == (max(scores) if objective.higher_is_better else min(scores))
+    assert checkpoint.load(tmp_path / "checkpoints" / "best")["score"] == loop.judge.best
     if name != "GAN":  # its players pull in opposite directions
         assert loop.history[-1]["train.loss"] < loop.history[0]["train.loss"]
 

@@ -1,4 +1,4 @@
-"""One step down the loss: gradient, limits on it, update; and what is done where memory or the numbers run out.
+"""One step down the loss: gradient, limits, update, running average; what is done where memory or numbers run out.
 
 A task with several players (a GAN) has several movers, which step in turn on the same batch.
 """
@@ -18,6 +18,7 @@ from hubel.errors import UserError
 from hubel.recipe import Recipe
 from hubel.tasks.base import Player, Task
 from hubel.training import constraints, distributed
+from hubel.training.ema import EMA
 from hubel.training.monitor import NotFiniteError, first_not_finite
 from hubel.training.optim import Optimizer, create_optimizer
 from hubel.training.step import Trainee, gradients
@@ -60,6 +61,7 @@ class Descent:
         self.watchful = device.type == "cpu"  # look at each loss before the step; on a GPU a look is a wait
         self._kept = KeptOutputs()
         self.movers = self._make_movers(task)
+        self.ema = EMA(network, recipe.regularize.ema) if recipe.regularize.ema else None
 
     def _make_movers(self, task: Task) -> list[Mover]:
         players = task.players() or (Player("all", lambda network: network.parameters(), task.loss),)
@@ -83,6 +85,10 @@ class Descent:
     def rate(self) -> float:
         return float(self.movers[0].optimizer.param_groups[0]["lr"])
 
+    def averaged(self) -> AbstractContextManager:
+        """Inside, the network holds the weights that would be kept now: the running average where there is one."""
+        return self.ema.swap(self.network) if self.ema is not None else nullcontext()
+
     def autocast(self) -> AbstractContextManager:
         if self.precision == "bf16":
             return torch.autocast(self.device.type, torch.bfloat16)
@@ -104,6 +110,8 @@ class Descent:
                 raise NotFiniteError(first_not_finite(mover.plain, batch, self.autocast), number)
             self._update(mover)
             losses |= found
+        if self.ema is not None:
+            self.ema.update(self.network)
         return losses
 
     def _update(self, mover: Mover) -> None:
@@ -142,12 +150,20 @@ class Descent:
     # What it remembers, and being more careful ------------------------------------------------------------
 
     def state(self) -> dict[str, Any]:
-        return {"optimizers": [mover.optimizer.state_dict() for mover in self.movers], "rescue": self.rescue()}
+        return {
+            "network": dict(self.network.state_dict()),
+            "optimizers": [mover.optimizer.state_dict() for mover in self.movers],
+            "rescue": self.rescue(),
+            "ema": self.ema.state_dict() if self.ema is not None else None,
+        }
 
     def restore(self, state: Mapping[str, Any]) -> None:
+        self.network.load_state_dict(state["network"])
         for mover, saved in zip(self.movers, state["optimizers"], strict=True):
             mover.optimizer.load_state_dict(saved)
         self.set_rescue(state["rescue"])
+        if self.ema is not None and state["ema"] is not None:
+            self.ema.load_state_dict(state["ema"])
 
     def rescue(self) -> dict[str, Any]:
         return {"micro_batch": self.micro_batch, "precision": self.precision, "lr_scale": self.lr_scale}

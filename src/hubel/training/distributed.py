@@ -66,6 +66,15 @@ def world() -> int:
     return dist.get_world_size() if active() else 1
 
 
+def expect(count: int) -> None:
+    """Raises UserError where a training of `count` processes would go on in another number of them."""
+    if count != world():
+        raise UserError(
+            f"This training ran in {count} processes and this is {world()}: its batches would be cut in other places. "
+            "Start it with as many: torchrun --nproc-per-node N -m hubel resume …"
+        )
+
+
 def is_main() -> bool:
     return rank() == 0
 

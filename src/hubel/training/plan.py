@@ -17,7 +17,8 @@ import torch
 from torch import Tensor, nn
 
 from hubel.tasks.base import Task
-from hubel.training.step import Trainee, gradients, world_size
+from hubel.training import distributed
+from hubel.training.step import Trainee, gradients
 from hubel.types import Batch
 
 PROBE_SECONDS = 1.0
@@ -86,8 +87,9 @@ def _probe(
         with _count_saved() as kept:
             gradients(trainee, batch, autocast=autocast)
         times: list[float] = []
+        several = distributed.world() > 1
         # processes exchange their counts in each step, so all of them must take the same number of steps
-        while len(times) < (3 if world_size() > 1 else 5) and (sum(times) < PROBE_SECONDS or world_size() > 1):
+        while len(times) < (3 if several else 5) and (several or sum(times) < PROBE_SECONDS):
             started = time.perf_counter()
             float(sum(gradients(trainee, batch, autocast=autocast).values()))
             times.append(time.perf_counter() - started)

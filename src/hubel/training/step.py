@@ -14,6 +14,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from hubel.tasks.base import Task
+from hubel.training import distributed
 from hubel.types import Batch, Term
 
 TINY = 1e-12  # below any count
@@ -54,7 +55,7 @@ def gradients(
     `micro_batch` is the number of images per pass, None for all at once. Gradients must be None or zero before.
     The values are detached tensors on the device: reading them is what makes a GPU wait.
     """
-    if world_size() == 1:
+    if distributed.world() == 1:
         whole = micro_batch is None or micro_batch >= len(batch)
     else:  # every process must take the same way, also where the last batch gives them parts of unequal size
         whole = micro_batch is None and isinstance(trainee, nn.parallel.DistributedDataParallel)
@@ -68,7 +69,7 @@ def gradients(
 def _whole(trainee: nn.Module, batch: Batch, autocast: Callable[[], AbstractContextManager]) -> dict[str, Tensor]:
     with autocast():
         terms = trainee(batch)
-    world = world_size()
+    world = distributed.world()
     alone = world == 1
     counts = {} if alone else _total({name: _tensor(term.count, term.sum) for name, term in terms.items()})
     losses = {name: value(term, counts.get(name)) for name, term in terms.items()}
@@ -126,7 +127,7 @@ def _combine(
                 continue
             scaled = value(Term(grad, counts[name], weights[name]))
             total = scaled if total is None else total + scaled
-        if world_size() > 1:
+        if distributed.world() > 1:
             total = torch.zeros_like(parameter) if total is None else total
             dist.all_reduce(total)
         parameter.grad = total if parameter.grad is None or total is None else parameter.grad + total
@@ -136,13 +137,9 @@ def _tensor(count: Tensor | float, like: Tensor) -> Tensor:
     return torch.as_tensor(count, dtype=torch.float64 if like.device.type == "cpu" else torch.float32).to(like.device)
 
 
-def world_size() -> int:
-    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
-
-
 def _total(values: dict[str, Tensor]) -> dict[str, Tensor]:
     """Sums over processes, in one exchange."""
-    if world_size() == 1:
+    if distributed.world() == 1:
         return values
     packed = torch.stack([v.double() if v.device.type == "cpu" else v.float() for v in values.values()])
     dist.all_reduce(packed)

@@ -1,0 +1,76 @@
+"""What a training reads: the parts of a dataset, the order of an epoch, and how it is cut into batches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from torch import nn
+
+from hubel.data.dataset import Dataset
+from hubel.data.loader import Loader
+from hubel.data.order import epoch_order
+from hubel.recipe import Recipe
+from hubel.tasks.base import Task
+from hubel.training import distributed
+from hubel.types import Batch
+
+
+@dataclass(frozen=True)
+class Cut:
+    """How an epoch is cut into steps."""
+
+    batch_size: int  # over all processes
+    drop_last: bool
+    steps: int
+
+    @classmethod
+    def of(cls, data: Data, n: int, batch_size: int, network: nn.Module) -> Cut:
+        """An epoch of `n` examples. A last batch that leaves a process with one image is left out where batch
+        statistics are computed: one image alone has none.
+        """
+        least = 2 * distributed.world() if has_batch_statistics(network) else 1
+        drop_last = n > batch_size >= least and 0 < n % batch_size < least
+        return cls(batch_size, drop_last, data.train.count(n, batch_size, drop_last))
+
+
+def has_batch_statistics(network: nn.Module) -> bool:
+    return any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in network.modules())
+
+
+@dataclass(frozen=True)
+class Data:
+    """The parts of a dataset that a training reads, and how."""
+
+    dataset: Dataset
+    train: Loader  # augmented
+    plain: Loader  # not augmented: evaluation
+    splits: Mapping[str, np.ndarray]  # positions; "train" is learnt from, "dev" decides
+    draw_weights: np.ndarray | None = None  # (n_train,) how often each is drawn, for --balance sampler
+
+    def order(self, task: Task, recipe: Recipe, epoch: int) -> np.ndarray:
+        """(n,) positions in the order of this epoch: the task's own (it may leave examples out), or a shuffle."""
+        index = self.splits["train"]
+        own = task.order(self.dataset, index, epoch, recipe.seed)
+        if own is not None:
+            return own
+        sampling = recipe.sampling if self.draw_weights is None else "replacement"
+        return epoch_order(index, epoch, recipe.seed, sampling, weights=self.draw_weights)
+
+    def batches(self, order: np.ndarray, epoch: int, cut: Cut, start: int) -> Iterator[Batch]:
+        """From step `start` of the epoch on, augmented; with several processes this one's part of each."""
+        shard = (distributed.rank(), distributed.world())
+        return self.train.batches(order, epoch, cut.batch_size, start=start, shard=shard, drop_last=cut.drop_last)
+
+    def batches_of(self, split: str, size: int) -> Iterator[Batch]:
+        """Batches of `size` as evaluation sees them; with several processes this one's part of each."""
+        shard = (distributed.rank(), distributed.world())
+        return self.plain.batches(self.splits[split], 0, size, shard=shard)
+
+    def has_dev(self) -> bool:
+        return len(self.splits.get("dev", ())) > 0
+
+    def failed(self) -> dict[str, str]:
+        """Files that were whole before the training and could not be read since, with the reasons."""
+        return {**self.train.failed, **self.plain.failed}
