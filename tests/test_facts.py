@@ -67,7 +67,10 @@ def test_several_labels_have_an_interval(tmp_path):
 def test_a_run_that_did_not_end_says_so(tmp_path, state, words):
     run = hubel.train("digits", out=tmp_path, **SHARED)
     assert not outcome.unfinished(run, 2)
-    RunFolder(run.path).set_state(state, "UserError: It diverged." if state == "failed" else "")
+    folder = RunFolder(run.path)
+    folder.set_state("failed", "ValueError: too much")
+    assert outcome.unfinished(folder, 2)[0].startswith("This run failed. ValueError: too much. The figures")
+    folder.set_state(state, "UserError: It diverged." if state == "failed" else "")
     page = run.report().read_text()
     assert f'<ul class="warnings" aria-label="Warnings">\n<li>{words}' in page
 

@@ -129,4 +129,5 @@ def unfinished(folder: RunFolder, epoch: int) -> list[str]:
         return []
     ending = {"failed": f"This run failed. {folder.reason}", "running": "This run is still going on."}
     said = ending.get(folder.state, "This run was interrupted; `hubel resume` goes on with it.").strip()
+    said += "" if said.endswith((".", "!", "?")) else "."  # a reason may be another library's
     return [f"{said} The figures are of the weights after epoch {epoch}."]

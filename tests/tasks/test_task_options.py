@@ -166,6 +166,8 @@ def test_regression_answers_in_the_units_of_the_targets():
     batch = Batch(y, y, *[torch.ones(len(y))] * 4)
     found = task.predict(lambda images: (images - mean) / deviation, batch)
     torch.testing.assert_close(found.values, y, equal_nan=True)
+    row = task.describe(found, 0)
+    assert row["prediction"] == f"number 1: {y[0, 0]:.4g}, number 2: {y[0, 1]:.4g}"  # a name may end in a digit
 
 
 def test_bins_answer_their_expected_value():

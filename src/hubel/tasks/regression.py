@@ -165,4 +165,4 @@ def _names(count: int) -> tuple[str, ...]:
 def _words(each: dict[str, float]) -> str:
     if len(each) == 1:
         return f"{next(iter(each.values())):.4g}"
-    return ", ".join(f"{name} {value:.4g}" for name, value in each.items())
+    return ", ".join(f"{name}: {value:.4g}" for name, value in each.items())
