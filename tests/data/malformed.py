@@ -79,6 +79,22 @@ def cases(seed: int = 0) -> Iterator[Case]:
     yield from _no_images(random)
 
 
+def large() -> dict[str, bytes]:
+    """{name: content} of whole files of 12 million pixels, as telephones make them."""
+    image = photo(4000, 3000)
+    return {"big.jpg": saved(image, "JPEG", quality=88), "big_progressive.jpg": saved(image, "JPEG", progressive=True),
+            "big.png": saved(image, "PNG", compress_level=1)}  # fmt: skip
+
+
+def large_cases(seed: int = 0) -> Iterator[Case]:
+    """The same damage to large files, some of it."""
+    random = np.random.default_rng(seed)
+    for name, content in large().items():
+        yield from list(_truncated(name, content))[:: CUTS // 4]
+        yield from list(_zeroed(name, content))[::4]
+        yield from list(_flipped(name, content, random))[:: FLIPS // 4]
+
+
 def _strict(name: str) -> bool:
     """Whether the format itself tells that something is missing."""
     return name.endswith((".jpg", ".png"))
@@ -163,10 +179,20 @@ def _bombs() -> Iterator[Case]:
     yield Case("claims.jpg", bytes(jpeg), bomb)
     jpeg[at + 5 : at + 9] = struct.pack(">HH", 12_000, 12_000)
     yield Case("below_limit.jpg", bytes(jpeg), "named")
+    yield Case("scans.jpg", _scans(2800, 1000), bomb)
     yield Case("claims.ppm", b"P6 40000 40000 255\n" + bytes(300), bomb)
     yield Case("below_limit.ppm", b"P6 13000 13000 255\n" + bytes(300), "named")
     yield Case("claims.tif", _tiff(60_000, 60_000), bomb)
     yield Case("below_limit.tif", _tiff(12_000, 12_000), "named")
+
+
+def _scans(side: int, count: int) -> bytes:
+    """A progressive JPEG whose last scan stands there again and again: each goes over all pixels."""
+    data = saved(Image.new("L", (side, side), 128), "JPEG", progressive=True)
+    last = data.rindex(b"\xff\xda")
+    table = data.rindex(b"\xff\xc4", 0, last)
+    start = table if table > data.rindex(b"\xff\xda", 0, last) else last
+    return data[:-2] + data[start:-2] * count + data[-2:]
 
 
 def _tiff(width: int, height: int) -> bytes:

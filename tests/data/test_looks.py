@@ -13,7 +13,7 @@ from hubel.data import alike
 from hubel.data.alike import BITS, equal_groups, similar_pairs
 from hubel.data.decode import BadImage
 from hubel.data.images import ArrayImages
-from hubel.data.looks import Looks, detail, filled, measure, perceptual_print, to_luma
+from hubel.data.looks import Levels, Looks, detail, measure, perceptual_print, to_luma
 
 random = np.random.default_rng(0)
 ASTRONAUT, CAT = pictures.astronaut(), pictures.chelsea()
@@ -62,10 +62,37 @@ def test_colour():
 
 def test_filled_is_the_share_that_is_not_background():
     for background in (0, 90, 255):
-        image = np.full((50, 40), background / 255, np.float32)
-        image[10:20, 5:15] = 0.6  # 100 of 2,000 pixels
-        assert filled(image) == pytest.approx(100 / 2000)
-    assert filled(np.full((50, 40), 0.5, np.float32)) == 0
+        image = np.full((50, 40), background, np.uint8)
+        image[10:20, 5:15] = 153  # 100 of 2,000 pixels
+        assert Levels.of(image).filled() == pytest.approx(100 / 2000)
+        deep = image.astype(np.uint16) * np.uint16(257)
+        assert Levels.of(deep).filled() == pytest.approx(100 / 2000)
+    assert Levels.of(np.full((50, 40), 128, np.uint8)).filled() == 0
+
+
+def slow_filled(luma):
+    """The definition, pixel by pixel: away from the median of the commonest of 64 bands."""
+    counts, edges = np.histogram(luma, bins=64, range=(0, 1))
+    common = counts.argmax()
+    band = (luma >= edges[common]) & (luma < edges[common + 1])
+    apart = np.abs(luma - np.median(luma[band]))
+    return (apart > min(0.03, np.ptp(luma) / 7)).mean()
+
+
+@pytest.mark.parametrize("image", [ASTRONAUT, CAT, CAT[:7, :9], pictures.camera()[..., None], ASTRONAUT // 9])
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16])
+def test_levels_against_the_pixels(image, kind):
+    image = image.astype(kind) * kind(257 if kind is np.uint16 else 1)
+    luma, levels = to_luma(image).astype(np.float64), Levels.of(np.ascontiguousarray(image[..., 1 % image.shape[2]]))
+    grey = image[..., 1 % image.shape[2]] / np.iinfo(kind).max
+    wanted = grey.mean(), *np.percentile(grey, (5, 95)), grey.std()
+    np.testing.assert_allclose(levels.summary(), wanted, atol=1e-12)
+    assert levels.filled() == pytest.approx(slow_filled(grey), abs=2e-3)
+    row = Looks.of(Listed((image,))).rows[0]
+    np.testing.assert_allclose([row[name] for name in ("mean", "low", "high", "contrast")],
+                               [luma.mean(), *np.percentile(luma, (5, 95)), luma.std()], atol=1e-6)  # fmt: skip
+    spread = image.astype(np.float64) / np.iinfo(kind).max
+    assert row["colour"] == pytest.approx((spread.max(2) - spread.min(2)).mean(), abs=1e-6)
 
 
 def test_detail_tells_blurred_from_sharp():

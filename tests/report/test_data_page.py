@@ -3,6 +3,8 @@
 import base64
 import io
 import re
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,7 +22,11 @@ from hubel.data.ragged import Ragged
 from hubel.data.shapes import shapes
 from hubel.report import data_figures
 from hubel.report.data_page import LIMIT, Augmented, render
+from hubel.report.data_pictures import lenient
 from hubel.report.draw import Marks, drawn, mask_uri
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "data"))
+from malformed import good, photo
 
 HOSTILE = "<script>alert(1)</script>\"'&\u202e\x1b[31m"
 
@@ -119,6 +125,20 @@ def test_a_leak_shows_both_images():
     assert about.count("<svg") == 2 and "train · a" in about and "test · a" in about
     uris = re.findall(r'href="(data:[^"]+)"', about)
     assert uris[0] == uris[1]
+
+
+def test_damaged_files_are_drawn_as_far_as_they_go(tmp_path, capfd):
+    """Each kind cut in half: the rows that come first are near the picture; and no decoder prints anything."""
+    wanted = np.asarray(photo()).astype(float)
+    for name, content in good().items():
+        path = tmp_path / name
+        path.write_bytes(content[: len(content) // 2])
+        pixels = lenient(str(path))
+        if name.endswith((".jpg", ".png", ".bmp", ".ppm")) and "grey" not in name:
+            rows = slice(-12, None) if name.endswith(".bmp") else slice(12)  # BMP begins at the bottom
+            assert pixels is not None and np.abs(pixels[rows] - wanted[rows]).mean() < 25, name
+    assert lenient(None) is None and lenient(str(tmp_path / "missing.jpg")) is None
+    assert capfd.readouterr() == ("", "")
 
 
 # What is drawn -------------------------------------------------------------------------------------------------------

@@ -21,6 +21,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from hubel.data import libtiff
 from hubel.data.whole import fault_of
 
 MAX_PIXELS = 178_956_970  # 0.5 GB as RGB; where Pillow refuses, too
@@ -55,14 +56,18 @@ def decode(source: str | bytes | os.PathLike, channels: int | None = None, max_p
     """
     data = source if isinstance(source, bytes) else _read(source)
     with opened(io.BytesIO(data), max_pixels) as image:
-        head = header_of(image)
-        fault = fault_of(image.format, data)
-        if fault:
-            raise BadImage(fault)
-        with _damage():
-            deep = _is_deep_colour(image)
-            pixels = orient(_deep_pixels(data), orientation_of(image, header_only=False)) if deep else pixels_of(image)
-    return convert(pixels, channels or head.channels)
+        channels = channels or header_of(image).channels
+        return convert(whole(image, data), channels)
+
+
+def whole(image: Image.Image, data: bytes) -> np.ndarray:
+    """(H, W, C) uint8 or uint16 of an image as `opened` gives it, and its file's content; BadImage where damaged."""
+    fault = fault_of(image.format, data)
+    if fault:
+        raise BadImage(fault)
+    with _damage():
+        deep = _is_deep_colour(image)
+        return orient(_deep_pixels(data), orientation_of(image, header_only=False)) if deep else pixels_of(image)
 
 
 def pixels_of(image: Image.Image) -> np.ndarray:
@@ -125,12 +130,13 @@ def reading() -> Iterator[None]:
 @contextlib.contextmanager
 def _damage() -> Iterator[None]:
     """Decoders raise a dozen kinds of errors on damaged files; all mean the same to us."""
+    libtiff.listen()
     try:
         yield
     except (BadImage, MemoryError):
         raise
     except Exception as fault:
-        text = str(fault).splitlines()[0] if str(fault) else type(fault).__name__
+        text = libtiff.said() or (str(fault).splitlines()[0] if str(fault) else type(fault).__name__)
         raise BadImage(f"{'truncated' if 'truncated' in text.lower() else 'damaged'}: {text}") from fault
 
 

@@ -9,6 +9,7 @@ and small changes of light turn few of its bits.
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import os
 from collections.abc import Callable
@@ -75,20 +76,79 @@ class Looks:
 
 def measure(image: np.ndarray) -> tuple:
     """(H, W, C) uint8 or uint16 -> the fields of LOOK."""
-    luma = to_luma(image)
-    low, high = np.percentile(luma, (5, 95))
-    colour = float(np.ptp(image, axis=2).mean()) / np.iinfo(image.dtype).max if image.shape[2] == 3 else 0.0
+    grey = to_grey(image)
+    levels = Levels.of(grey)
+    luma = to_luma(grey)
     small = cv2.resize(luma, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
     return (
-        True, *luma.shape, pixel_hash(image), perceptual_print(luma), luma.mean(), low, high, luma.std(),
-        filled(luma), detail(luma), colour, np.rint(small * 255).astype(np.uint8),
+        True, *luma.shape, pixel_hash(image), perceptual_print(luma), *levels.summary(), levels.filled(), detail(luma),
+        colour(image), np.rint(small * 255).astype(np.uint8),
     )  # fmt: skip
 
 
+def to_grey(image: np.ndarray) -> np.ndarray:
+    """(H, W, C) uint8 or uint16 -> (H, W) of the same kind."""
+    return image[..., 0] if image.shape[2] == 1 else cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+
+
 def to_luma(image: np.ndarray) -> np.ndarray:
-    """(H, W, C) uint8 or uint16 -> (H, W) float32 in [0, 1]."""
-    grey = image[..., 0] if image.shape[2] == 1 else cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+    """(H, W, C), or (H, W) grey, uint8 or uint16 -> (H, W) float32 in [0, 1]."""
+    grey = image if image.ndim == 2 else to_grey(image)
     return grey.astype(np.float32) / np.iinfo(image.dtype).max
+
+
+def colour(image: np.ndarray) -> float:
+    """Mean difference between the largest and the smallest channel, in [0, 1]."""
+    if image.shape[2] == 1:
+        return 0.0
+    red, green, blue = cv2.split(image)  # (H, W) each
+    high, low = cv2.max(cv2.max(red, green), blue), cv2.min(cv2.min(red, green), blue)
+    return (cv2.mean(high)[0] - cv2.mean(low)[0]) / np.iinfo(image.dtype).max
+
+
+@dataclass(frozen=True)
+class Levels:
+    """How often each level of grey occurs: all that light, contrast and content need, exactly."""
+
+    counts: np.ndarray  # (256,) or (65536,)
+    values: np.ndarray  # the levels in [0, 1]
+
+    @classmethod
+    def of(cls, grey: np.ndarray) -> Self:
+        """(H, W) uint8 or uint16."""
+        values = _levels(np.iinfo(grey.dtype).max)
+        return cls(np.bincount(grey.ravel(), minlength=len(values)), values)
+
+    def summary(self) -> tuple[float, float, float, float]:
+        """Mean, 5 % and 95 % quantiles, standard deviation."""
+        count = self.counts.sum()
+        mean = float(self.counts @ self.values / count)
+        low, high = self._quantile(0.05), self._quantile(0.95)
+        return mean, low, high, float(np.sqrt(self.counts @ (self.values - mean) ** 2 / count))
+
+    def _quantile(self, share: float, counts: np.ndarray | None = None) -> float:
+        """Between the two pixels on both sides of it, as numpy's percentile."""
+        upto = np.cumsum(self.counts if counts is None else counts)
+        at = share * (upto[-1] - 1)
+        below, above = self.values[np.searchsorted(upto, [int(at), int(np.ceil(at))], side="right")]
+        return float(below + (above - below) * (at - int(at)))
+
+    def filled(self) -> float:
+        """Share of pixels that are not the background, the commonest of 64 bands of grey.
+
+        They differ by more than 3 % of white, or by more than a seventh of the image's own range where that is less.
+        """
+        band = np.minimum(np.arange(len(self.counts)) * 64 // len(self.counts), 63)
+        common = np.bincount(band, self.counts, minlength=64).argmax()
+        background = self._quantile(0.5, np.where(band == common, self.counts, 0))
+        seen = self.values[self.counts > 0]
+        apart = np.abs(self.values - background) > min(0.03, float(seen[-1] - seen[0]) / 7)
+        return float(self.counts[apart].sum() / self.counts.sum())
+
+
+@functools.cache
+def _levels(top: int) -> np.ndarray:
+    return np.arange(top + 1) / top
 
 
 def pixel_hash(image: np.ndarray) -> int:
@@ -102,21 +162,9 @@ def perceptual_print(luma: np.ndarray) -> int:
     """64 bits; bit 8 v + u belongs to frequency (v, u), and (0, 0), the mean, is left 0."""
     small = cv2.resize(luma, (32, 32), interpolation=cv2.INTER_AREA)
     lowest = cv2.dct(small)[:8, :8].ravel()
-    bits = lowest > np.median(lowest[1:])
+    bits = lowest > np.sort(lowest[1:])[31]  # the median of 63
     bits[0] = False
     return int(np.packbits(bits, bitorder="little").view(np.uint64)[0])
-
-
-def filled(luma: np.ndarray) -> float:
-    """Share of pixels that are not the background, the commonest of 64 grey levels.
-
-    They differ by more than 3 % of white, or by more than a seventh of the image's own range where that is less.
-    """
-    counts, edges = np.histogram(luma, bins=64, range=(0, 1))
-    common = counts.argmax()
-    inside = luma[(luma >= edges[common]) & (luma <= edges[common + 1])]
-    background = float(np.median(inside))
-    return float((np.abs(luma - background) > min(0.03, float(np.ptp(luma)) / 7)).mean())
 
 
 def detail(luma: np.ndarray) -> float:
@@ -142,4 +190,5 @@ def _at_most(luma: np.ndarray, side: int) -> np.ndarray:
 
 
 def _differences(luma: np.ndarray) -> float:
-    return float((np.diff(luma, axis=0) ** 2).mean() + (np.diff(luma, axis=1) ** 2).mean())
+    down, across = luma[1:] - luma[:-1], luma[:, 1:] - luma[:, :-1]
+    return float(np.vdot(down, down) / down.size + np.vdot(across, across) / across.size)

@@ -12,6 +12,7 @@ import io
 import math
 import os
 import threading
+import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -21,7 +22,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from hubel.data.decode import BadImage, Header, convert, decode, header_of, opened, pixels_of, reading
+from hubel.data.decode import BadImage, Header, convert, decode, header_of, opened, pixels_of, reading, whole
 from hubel.data.images import ConcatImages, FileImages, Images, evenly
 from hubel.data.looks import LOOK, Looks, measure
 from hubel.data.masks import IGNORE, Masks
@@ -66,7 +67,8 @@ def look_at(
         seen.pixels = np.zeros((count, len(masks.classes) + 1), np.int64)
     train = np.arange(count) if train is None else train
     eye = _Eye(images, masks, seen, set(train[evenly(len(train), TALLIED)].tolist()))
-    with ThreadPoolExecutor(workers or os.cpu_count() or 1) as pool:
+    with warnings.catch_warnings(), ThreadPoolExecutor(workers or os.cpu_count() or 1) as pool:
+        warnings.filterwarnings("ignore", module="PIL")  # of damage and size: findings say it
         for start in range(0, count, BLOCK):
             for _ in pool.map(eye.look, range(start, min(start + BLOCK, count))):
                 tick()
@@ -101,28 +103,21 @@ class _Eye:
 
     def _file(self, i: int, images: FileImages, inner: int) -> None:
         path = images.path(inner)
-        with reading():
-            size = os.stat(path).st_size  # noqa: PTH116, hot
-        head, large, data = self._head(i, path, size, images.max_pixels)
-        if data is None:
-            self.seen.bombs[i] = f"{size / 1e3:,.1f} kB would become {_memory(head) / 1e6:,.0f} MB"
-            self.seen.rows[i]["height"], self.seen.rows[i]["width"] = head.height, head.width
-            return
-        with self.alone if large else contextlib.nullcontext():
-            image = _small(data, head) if large else decode(data, max_pixels=images.max_pixels)
-            self.seen.facts[i] = image.shape[2], 8 * image.dtype.itemsize
-            self._measured(i, convert(image, images.channels, images.depth), head.height, head.width)
-
-    def _head(self, i: int, path: str, size: int, max_pixels: int) -> tuple[Header, bool, bytes | None]:
-        """What the file says of itself, whether it is large, and its content, None where it is a bomb."""
         with reading(), open(path, "rb") as file:  # noqa: PTH123, hot
             data = file.read()
-        with opened(io.BytesIO(data), max_pixels) as image:
-            head = header_of(image)
+        with opened(io.BytesIO(data), images.max_pixels) as source:
+            head = header_of(source)
             with contextlib.suppress(Exception):  # damage behind the header: decoding names it
-                self.seen.odd[i] = odd_kinds(image, path, head.depth)
-            bomb = _memory(head) > max(BOMB_BYTES, BOMB_RATIO * size) and image.mode != "1"
-        return head, head.height * head.width > LARGE, None if bomb else data
+                self.seen.odd[i] = odd_kinds(source, path, head.depth)
+            if _memory(head) > max(BOMB_BYTES, BOMB_RATIO * len(data)) and source.mode != "1":
+                self.seen.bombs[i] = f"{len(data) / 1e3:,.1f} kB would become {_memory(head) / 1e6:,.0f} MB"
+                self.seen.rows[i]["height"], self.seen.rows[i]["width"] = head.height, head.width
+                return
+            large = head.height * head.width > LARGE
+            with self.alone if large else contextlib.nullcontext():
+                image = _small(data, head) if large else convert(whole(source, data), head.channels)
+        self.seen.facts[i] = image.shape[2], 8 * image.dtype.itemsize
+        self._measured(i, convert(image, images.channels, images.depth), head.height, head.width)
 
     def _measured(self, i: int, image: np.ndarray, height: int, width: int) -> None:
         self.seen.rows[i] = measure(image)

@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import zlib
 
+FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # markers of a frame's header
+SCANS, WORK = 32, 10**9  # of a JPEG: scans that are always decoded, and scans · pixels of more
+
 
 def fault_of(form: str | None, data: bytes) -> str | None:
     """Why the content of a file of this format (Pillow's name) is not whole; None where nothing is found."""
@@ -16,15 +19,20 @@ def fault_of(form: str | None, data: bytes) -> str | None:
 
 
 def _jpeg(data: bytes) -> str | None:
-    at = 2
+    at, pixels = 2, 0
     while data[at : at + 1] == b"\xff" and at + 4 <= len(data):
         marker = data[at + 1]
         if marker == 0xFF:  # a fill byte
             at += 1
             continue
+        if marker in FRAMES:
+            pixels = int.from_bytes(data[at + 5 : at + 7], "big") * int.from_bytes(data[at + 7 : at + 9], "big")
         at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
         if marker == 0xDA:  # start of scan: what follows is entropy-coded, where 0xFF is escaped
             break
+    scans = data.count(b"\xff\xda")
+    if scans > SCANS and scans * pixels > WORK:  # each scan goes over all pixels: a small file takes minutes
+        return f"too large: {scans:,} scans of {pixels:,} pixels each"
     return None if data.rfind(b"\xff\xd9") >= at else "truncated: the JPEG's end marker is missing"
 
 

@@ -5,6 +5,7 @@ Inspection (and augmented views) -> HTML. Names of files and classes are hostile
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,7 +43,9 @@ def render(found: Inspection, augmented: Augmented | None = None, files: Sequenc
 
 def write(found: Inspection, path: Path, augmented: Augmented | None = None, files: Sequence[str] = ()) -> Path:
     """Write the page to `path`, whole or not at all."""
-    write_atomically(path, render(found, augmented, files).encode("utf-8"))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module="PIL")  # of damage and size: findings say it
+        write_atomically(path, render(found, augmented, files).encode("utf-8"))
     return path
 
 

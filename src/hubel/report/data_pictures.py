@@ -7,16 +7,18 @@ from __future__ import annotations
 
 import contextlib
 import io
+import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from markupsafe import Markup
+from PIL import Image
 
-from hubel.data.decode import BadImage, header
+from hubel.data import libtiff
+from hubel.data.decode import BadImage, opened
 from hubel.data.findings import Finding
 from hubel.data.formats.copies import source_file
 from hubel.data.inspect import SEVERITIES, Inspection
@@ -33,6 +35,7 @@ LISTED = 1200  # findings on a page, over all kinds
 OPEN = 6  # findings of a kind that are not folded
 PICTURED = 40  # of a kind
 LENIENT = 30_000_000  # pixels of a damaged image that is drawn as far as it goes
+END_OF_JPEG = b"\xff\xd9"  # so that the decoder gives what it has of a progressive one; others ignore it
 LEGEND = 5  # classes named below a picture
 
 
@@ -239,12 +242,14 @@ def lenient(path: str | None) -> np.ndarray | None:
     """What can be seen of a damaged file: (H, W, 3) uint8, or None."""
     if path is None:
         return None
-    try:
+    with warnings.catch_warnings(), contextlib.suppress(Exception):  # decoders raise whatever they like
+        warnings.filterwarnings("ignore", module="PIL")
         data = Path(path).read_bytes()
-        head = header(data)
-        if head.height * head.width > LENIENT:
-            return None
-        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_REDUCED_COLOR_2)
-    except (BadImage, OSError, cv2.error, io.UnsupportedOperation):
-        return None
-    return None if pixels is None or not pixels.size else np.ascontiguousarray(pixels[:, :, ::-1])
+        with opened(io.BytesIO(data + END_OF_JPEG), LENIENT) as image:
+            image.draft("RGB", (2 * SIDE, 2 * SIDE))
+            libtiff.listen()
+            with contextlib.suppress(Exception):  # Pillow keeps what was decoded before the damage
+                image.load()
+            pixels = np.array(Image.Image()._new(image.im).convert("RGB"))
+        return pixels if pixels.any() else None
+    return None
