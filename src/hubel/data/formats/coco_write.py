@@ -16,12 +16,12 @@ from msgspec import json
 
 from hubel.data import rle
 from hubel.data.dataset import SPLITS, Dataset
-from hubel.data.faults import ring_areas
 from hubel.data.formats.coco_find import PART
 from hubel.data.formats.coco_lost import lost
 from hubel.data.formats.coco_numbers import plain, shortest, widths
 from hubel.data.formats.copies import REST, Places, copy_images, new_folder, places
 from hubel.data.objects import CROWD, Objects
+from hubel.data.rings import ring_areas
 from hubel.data.sizes import image_sizes
 from hubel.errors import UserError
 
