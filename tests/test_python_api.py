@@ -46,6 +46,9 @@ def test_train_evaluate_predict_open(train, data, tmp_path):
     assert isinstance(run, hubel.Run) and run.path == tmp_path / "runs" / "squares-mlp" / "1"
     assert run.metrics.keys() == {"train", "dev", "test"} and (run.path / "report.html").stat().st_size > 10_000
     assert len(run.history) == 3 and run.seconds > 0 and run.recipe.epochs == 3
+    score = run.metrics["test"]["accuracy"]
+    assert repr(run).startswith(f"<Run {run.path}: finished, dev accuracy")
+    assert repr(run).endswith(f"test accuracy {score:.4g}>")
     again = hubel.Run.open(str(run.path))
     saved = json.loads((run.path / "metrics.json").read_text())["metrics"]
     assert again.evaluate() == saved == run.metrics  # exactly

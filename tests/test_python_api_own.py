@@ -188,6 +188,7 @@ class Log:
         self.calls = []
 
     def start(self, settings, folder):
+        self.settings = settings
         self.calls.append(folder)
 
     def log(self, step, values):
@@ -203,6 +204,8 @@ def test_own_callbacks_and_loggers(train, data):
     assert steps.seen[0] == "start" and steps.seen[-1] == "end" and len(steps.seen) == 2 + 2 * 4 + 2
     assert len(run.history) == 2
     assert log.calls == [run.path, *((4 * r["epoch"], r["dev.accuracy"]) for r in run.history), "done"]
+    effective = {name: setting.value for name, setting in run.settings.items()}
+    assert log.settings == effective and log.settings["optimizer.lr"] > 0 and log.settings["epochs"] == 5
 
 
 def test_a_callback_that_stops_in_mid_epoch(train, data):

@@ -42,6 +42,11 @@ class Run(RunFolder):
         run._model, run._task = model, task
         return run
 
+    def __repr__(self) -> str:
+        words = [f"{part} {self.primary} {found[self.primary]:.4g}" for part, found in self.metrics.items()
+                 if part != "train" and self.primary in found]  # fmt: skip
+        return f"<Run {self.path}: {', '.join([self.state, *words])}>"
+
     @property
     def recipe(self) -> Recipe:
         return unflatten({key: setting.value for key, setting in self.settings.items()})

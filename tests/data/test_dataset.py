@@ -22,6 +22,12 @@ def make(**changes):
     return Dataset("made", ArrayImages(PIXELS), **values)
 
 
+def test_words_for_a_notebook():
+    assert repr(make()) == "<Dataset made: 6 images, 3 classes; no parts yet; label>"
+    parts = {"train": np.arange(4), "test": np.arange(4, 6)}
+    assert repr(make(splits=parts)) == "<Dataset made: 6 images, 3 classes; train 4, test 2; label>"
+
+
 def test_take():
     dataset = make(annotations={"label": np.arange(6) % 3, "numbers": np.ones((6, 2), np.float32)})
     taken = dataset.take("label", np.array([5, 0, 0]))

@@ -98,6 +98,11 @@ class Dataset:
                 f"found {labels.min()} … {labels.max()}. Number the classes from 0."
             )
 
+    def __repr__(self) -> str:
+        classes = f", {len(self.classes)} classes" if self.classes else ""
+        parts = ", ".join(f"{part} {len(index):,}" for part, index in self.splits.items()) or "no parts yet"
+        return f"<Dataset {self.name}: {len(self):,} images{classes}; {parts}; {', '.join(self.annotations) or 'bare'}>"
+
     def __len__(self) -> int:
         return len(self.images)
 

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from hubel.options import flatten
+
 if TYPE_CHECKING:
     from hubel.training.loop import Loop
 
@@ -29,11 +31,14 @@ class Callback:
 class Logger(Protocol):
     """Another tracker of experiments."""
 
-    def start(self, settings: Mapping[str, Any], folder: Path) -> None: ...
+    def start(self, settings: Mapping[str, Any], folder: Path) -> None:
+        """`settings`: each effective option by its dotted name, {"epochs": 10, "optimizer.lr": 0.1, …}."""
 
-    def log(self, step: int, values: Mapping[str, float]) -> None: ...
+    def log(self, step: int, values: Mapping[str, float]) -> None:
+        """After each epoch: its row of the history, {"train.loss": 0.3, "dev.accuracy": 0.9, …}."""
 
-    def finish(self) -> None: ...
+    def finish(self) -> None:
+        """After the last step, also when the training is interrupted."""
 
 
 class TensorBoard:
@@ -65,7 +70,7 @@ class LogTo(Callback):
         self.logger = logger
 
     def on_start(self, loop: Loop) -> None:
-        self.logger.start({"recipe": loop.recipe}, loop.folder)
+        self.logger.start(flatten(loop.recipe), loop.folder)
 
     def on_epoch(self, loop: Loop, row: Mapping[str, Any]) -> None:
         self.logger.log(loop.step, {k: float(v) for k, v in row.items() if isinstance(v, (int, float))})
