@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import hubel.data.jpeg
 from hubel.data.decode import BadImage, decode
 from hubel.data.jpeg import plain_file, plain_jpeg
 
@@ -131,6 +132,58 @@ def test_scaled_pixels_are_means(scale, orientation):
     assert np.abs(small - means).mean() < 3
     others = np.roll(means, 1, axis=1)
     assert np.abs(small - means).mean() < 0.5 * np.abs(small - others).mean()
+
+
+@pytest.mark.parametrize("scale", [1, 2, 4])
+@pytest.mark.parametrize("options", [{}, {"subsampling": 0}, {"subsampling": 1}, {"quality": 30}, {"optimize": True}])
+def test_first_rows_are_those_of_the_whole(options, scale, capfd, monkeypatch):
+    """The same bits, less decoded, and not a word about what is left out."""
+    found = plain_jpeg(jpeg(photo(301, 203), **options))
+    whole, decoded = found.read(3, scale), []
+    read = hubel.data.jpeg._decoded
+    monkeypatch.setattr(hubel.data.jpeg, "_decoded", lambda *a: decoded.append(read(*a)) or decoded[-1])
+    for rows in range(1, len(whole) + 1, 7):
+        part = found.read(3, scale, rows)
+        assert rows <= len(part) and np.array_equal(part, whole[: len(part)]), rows
+    assert min(map(len, decoded)) < 8 and len(decoded) == len(range(1, len(whole) + 1, 7))  # none twice
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("name", PLAIN)
+def test_rows_that_can_not_be_read_alone(name, capfd):
+    """Progressive, restarted, turned, small: then all are decoded, without a word."""
+    found = plain_jpeg(PLAIN[name])
+    for rows in (1, 20, 60):
+        part = found.read(3, 1, rows)
+        assert np.array_equal(part, found.read(3)[: len(part)]) and len(part) >= min(rows, found.size[0])
+    assert capfd.readouterr() == ("", "")
+
+
+def test_first_rows_of_what_has_something_behind_its_end(capfd):
+    """A second picture, as some cameras append."""
+    data = jpeg(photo(200, 160))
+    found = plain_jpeg(data + jpeg(photo(64, 64, seed=1)))
+    assert np.array_equal(found.read(3, 1, 50), plain_jpeg(data).read(3)[:50])
+    assert capfd.readouterr() == ("", "")
+
+
+def test_first_rows_of_damaged_files():
+    """Cut short and given an end, or with flipped bits: refused as the whole is, or the same pixels."""
+    rng, same = np.random.default_rng(5), 0
+    data = jpeg(photo(200, 160))
+    for k in range(300):
+        bad = bytearray(data)
+        if k % 3:
+            bad[rng.integers(len(bad))] ^= 1 << rng.integers(8)
+        else:
+            bad = bad[: rng.integers(700, len(bad))] + b"\xff\xd9"
+        whole = _outcome(lambda d=bytes(bad): plain_jpeg(d).read(3))
+        part = _outcome(lambda d=bytes(bad): plain_jpeg(d).read(3, 1, 80))
+        assert (whole is None) == (part is None)
+        if whole is not None:
+            assert np.array_equal(part, whole[: len(part)])
+            same += 1
+    assert same > 200
 
 
 def test_scales_that_are_allowed():

@@ -1,5 +1,6 @@
 """Crops of whole pixels: what they show, against a float64 resampling; and that they are as sharp as others'."""
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
@@ -46,6 +47,27 @@ def test_snap_takes_the_nearest_whole_pixels():
     assert snap(matrix @ np.eye(3), (300, 400), (80, 100)).matrix((80, 100)) == pytest.approx(
         compose(translation(-20, -11), scaling(100 / 151, 80 / 120))
     )
+
+
+def test_an_image_read_smaller_may_lack_its_last_pixel():
+    """A file of 301 x 401 at half of its size: 150 x 200 pixels; the whole of it is still a crop."""
+    whole, size = scaling(100 / 401, 80 / 301), (80, 100)
+    crop = snap(whole, (150, 200), size, (0.5, 0.5))
+    assert crop == Crop(0, 0, 200, 150) and snap(whole, (300, 400), size) is None
+    np.testing.assert_allclose(crop.matrix(size, (0.5, 0.5)), scaling(100 / 400, 80 / 300))
+    assert snap(scaling(100 / 403, 80 / 301), (150, 200), size, (0.5, 0.5)) is None
+
+
+def test_others_resize_as_before():
+    """The switch to the faster resizing is set back."""
+    image = photo()
+    for before in (False, True):
+        cv2.ipp.setUseIPP_NotExact(before)
+        try:
+            resample(image, Crop(10, 10, 160, 160, True), (120, 120))
+            assert cv2.ipp.useIPP_NotExact() == before or not cv2.ipp.useIPP()
+        finally:
+            cv2.ipp.setUseIPP_NotExact(False)
 
 
 def test_snapped_matrices_lead_to_the_targets_corners():

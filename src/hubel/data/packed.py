@@ -25,7 +25,7 @@ import numpy as np
 from hubel.data.decode import BadImage, decode
 from hubel.data.images import PackedNames, evenly
 from hubel.data.jpeg import SCALES, plain_jpeg
-from hubel.data.source import Scale
+from hubel.data.source import Scale, scaled_rows
 
 KINDS = ("raw", "jpeg")
 
@@ -131,12 +131,12 @@ class PackedImages:
         pixels = np.frombuffer(blob, kind).reshape(height, width, self.channels)
         return pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
 
-    def _jpeg(self, i: int, scale: int) -> np.ndarray:
+    def _jpeg(self, i: int, scale: int, rows: int | None = None) -> np.ndarray:
         blob = self.shards.blob(i)
         if not len(blob):
             raise BadImage(self.bad.get(i, "it could not be read when it was packed"))
         found = plain_jpeg(bytes(blob))
-        return decode(bytes(blob), self.channels) if found is None else found.read(self.channels, scale)
+        return decode(bytes(blob), self.channels) if found is None else found.read(self.channels, scale, rows)
 
 
 class Packed(NamedTuple):
@@ -147,13 +147,14 @@ class Packed(NamedTuple):
     size: tuple[int, int]  # of the source
     stored: tuple[int, int]
 
-    def pixels(self, shrinkage: float = 1.0) -> tuple[np.ndarray, Scale]:
-        """As stored, without a copy; a JPEG at the scale that is needed."""
+    def pixels(self, shrinkage: float = 1.0, rows: int | None = None) -> tuple[np.ndarray, Scale]:
+        """As stored, without a copy; a JPEG at the scale that is needed, and the rows."""
         y, x = self.stored[0] / self.size[0], self.stored[1] / self.size[1]
         if self.images.kind == "raw":
             return self.images._whole(self.i), None if x == y == 1 else (x, y)
         scale = next((s for s in SCALES if s <= shrinkage * min(x, y)), 1)
-        image = self.images._jpeg(self.i, scale)
+        needed = None if rows is None else scaled_rows(rows, y / scale)
+        image = self.images._jpeg(self.i, scale, needed)
         if scale == 1:
             return image, None if x == y == 1 else (x, y)
         return image[: max(1, self.stored[0] // scale), : max(1, self.stored[1] // scale)], (x / scale, y / scale)

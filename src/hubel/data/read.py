@@ -5,6 +5,7 @@ images.read(i) (H, W, C) -> (h, w, C) uint8 or uint16 and the 3×3 from source p
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -18,11 +19,12 @@ from hubel.data.images import Images
 from hubel.data.photometric import Look, apply_look
 from hubel.data.preprocess import Preprocess
 from hubel.data.source import Scale, Source, open_image
-from hubel.ops.crop import resample, snap
-from hubel.ops.geometry import compose
+from hubel.ops.crop import SMALLEST, edges, resample, snap
+from hubel.ops.geometry import TOLERANCE, compose
 from hubel.ops.resize import shrinkage
 
 PLAIN = Look()
+ONE = (1.0, 1.0)
 AT_ONCE = 32  # images that are opened before the first of them is decoded
 
 
@@ -120,20 +122,31 @@ class Reader:
         return replace(draws, matrices=compose(fits, draws.matrices), border=border)
 
     def _ready(self, source: Source, example: int, draws: Draws | None, row: int, out: np.ndarray | None) -> Example:
-        from_source = draws is not None and self.augment is not None and bool(self.augment.crop or self.augment.turns)
-        shrunk = _shrinkage(draws, row, source.size) if draws is not None and from_source else 1.0
-        found = self._try(lambda _: source.pixels(shrunk), example)
+        if draws is None or self.augment is None or not (self.augment.crop or self.augment.turns):
+            return self._fitted(source, example, draws, row)
+        shrunk, rows = _shrinkage(draws, row, source.size), rows_of(draws, row, source.size)
+        found = self._pixels(source, example, shrunk, rows)
         if isinstance(found, str):
             return self._missing(found)
-        image, scale = convert(found[0], self.preprocess.channels, self.preprocess.depth), found[1]
-        if draws is None or not from_source:
-            return self._fitted(image, scale, source.size, draws, row)
-        pixels, matrix = resampled(image, scale, draws, row, out)
+        pixels, matrix = resampled(*found, draws, row, out)
         control = None if draws.control is None else draws.control[row]
         return Example(pixels, matrix, source.size, draws.erase[row], control)
 
-    def _fitted(self, image: np.ndarray, scale: Scale, size: tuple[int, int], draws: Draws | None, row: int) -> Example:
+    def _pixels(
+        self, source: Source, example: int, shrunk: float = 1.0, rows: int | None = None
+    ) -> tuple[np.ndarray, Scale] | str:
+        """With the network's channels and depth; or why the image can't be read."""
+        found = self._try(lambda _: source.pixels(shrunk, rows), example)
+        if isinstance(found, str):
+            return found
+        return convert(found[0], self.preprocess.channels, self.preprocess.depth), found[1]
+
+    def _fitted(self, source: Source, example: int, draws: Draws | None, row: int) -> Example:
         """As evaluation sees it, then moved by whole pixels: none is resampled twice."""
+        found = self._pixels(source, example)
+        if isinstance(found, str):
+            return self._missing(found)
+        (image, scale), size = found, source.size
         pixels, fit = self.preprocess.geometry(image)
         fit = fit if scale is None else fit * [*scale, 1.0]
         if draws is None:
@@ -155,6 +168,19 @@ def _shrinkage(draws: Draws, row: int, size: tuple[int, int]) -> float:
     return float(1 / max(abs(matrix[0, 0]), abs(matrix[1, 1])))
 
 
+def rows_of(draws: Draws, row: int, size: tuple[int, int]) -> int | None:
+    """How many rows of the source, from the top, are shown; None is all of them.
+
+    It is where more is done than a crop inside of the image, and where crops may be too small for `snap`.
+    """
+    if draws.turned or draws.control is not None or min(draws.size) < SMALLEST:
+        return None
+    (a, _, x), (_, b, y), _ = draws.matrices[row].tolist()
+    (left, right), (low, high) = edges(a, x, draws.size[1]), edges(b, y, draws.size[0])
+    inside = min(left, low) > -TOLERANCE and right < size[1] + TOLERANCE and min(right - left, high - low) >= SMALLEST
+    return math.ceil(high) + 1 if inside else None
+
+
 def resampled(
     image: np.ndarray, scale: Scale, draws: Draws, row: int, out: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -162,15 +188,15 @@ def resampled(
 
     Resampled once. A crop is moved to whole pixels of the image, by half of one at most: see ops/crop.py.
     """
-    matrix = draws.matrices[row] if scale is None else draws.matrices[row] / [*scale, 1.0]
+    matrix, unit = draws.matrices[row], scale or ONE
     free = draws.turned or draws.control is not None
-    crop = None if free else snap(matrix, (image.shape[0], image.shape[1]), draws.size)
+    crop = None if free else snap(matrix, (image.shape[0], image.shape[1]), draws.size, unit)
     if crop is not None:
-        pixels, matrix = resample(image, crop, draws.size, out), crop.matrix(draws.size)
+        pixels, matrix = resample(image, crop, draws.size, out), crop.matrix(draws.size, unit)
     else:
         control = None if draws.control is None else draws.control[row : row + 1]
-        pixels = move_image(image, replace(draws, matrices=matrix[None], control=control))
-    matrix = matrix if scale is None else matrix * [*scale, 1.0]
+        own = matrix if scale is None else matrix / [*scale, 1.0]
+        pixels = move_image(image, replace(draws, matrices=own[None], control=control))
     return (pixels if draws.look is PLAIN or draws.look.plain else apply_look(pixels, draws.look, row)), matrix
 
 

@@ -1,12 +1,13 @@
 """One image, opened but not yet decoded: its size first, so that it is decoded at the size that is needed.
 
 `open_image(images, i)` gives a `Source` of any kind of Images, their own where they have `open(i)`: `size` (height,
-width) of the source, in whose pixels annotations stand, and `pixels(shrinkage)` -> (H', W', C) with its scale (x, y):
-how many of these pixels a source pixel is.
+width) of the source, in whose pixels annotations stand, and `pixels(shrinkage, rows)` -> (H', W', C) with its scale
+(x, y): how many of these pixels a source pixel is.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -25,10 +26,11 @@ class Source(Protocol):
     @property
     def size(self) -> tuple[int, int]: ...
 
-    def pixels(self, shrinkage: float = 1.0) -> tuple[np.ndarray, Scale]:
+    def pixels(self, shrinkage: float = 1.0, rows: int | None = None) -> tuple[np.ndarray, Scale]:
         """(H', W', C) and its scale, None where it is 1; raises BadImage.
 
         A source that can be read smaller may be, where at least `shrinkage` of its pixels fall on one of the target.
+        Where nothing below the first `rows` of the source's pixels is needed, what lies there may be missing.
         """
         ...
 
@@ -44,6 +46,11 @@ def open_image(images: Images, i: int) -> Source:
     return own(i) if own is not None else Whole(images.read(i))
 
 
+def scaled_rows(rows: int, scale: float) -> int:
+    """Of an image `scale` times the source, with what rounding an edge and interpolating beyond it need."""
+    return math.ceil(rows * scale) + 2
+
+
 @dataclass(frozen=True)
 class Whole:
     """An image that is there already."""
@@ -54,7 +61,7 @@ class Whole:
     def size(self) -> tuple[int, int]:
         return self.image.shape[0], self.image.shape[1]
 
-    def pixels(self, shrinkage: float = 1.0) -> tuple[np.ndarray, Scale]:
+    def pixels(self, shrinkage: float = 1.0, rows: int | None = None) -> tuple[np.ndarray, Scale]:
         return self.image, None
 
 
@@ -70,9 +77,10 @@ class Scalable:
     def size(self) -> tuple[int, int]:
         return self.file.size
 
-    def pixels(self, shrinkage: float = 1.0) -> tuple[np.ndarray, Scale]:
+    def pixels(self, shrinkage: float = 1.0, rows: int | None = None) -> tuple[np.ndarray, Scale]:
         scale = self.file.scale(shrinkage)
-        image = convert(self.file.read(self.channels, scale), self.channels, self.depth)
+        needed = None if rows is None else scaled_rows(rows, 1 / scale)
+        image = convert(self.file.read(self.channels, scale, needed), self.channels, self.depth)
         if scale == 1:
             return image, None
         height, width = (side // scale for side in self.size)  # a last pixel that is half outside is left out
