@@ -298,6 +298,24 @@ def test_names_of_other_machines(tmp_path):
     assert [one.kind for one in dataset.findings] == ["moved files"]
 
 
+def test_names_spelt_otherwise_than_their_files(tmp_path):
+    (tmp_path / "set").mkdir()
+    picture(tmp_path / "set" / "photo.PNG")
+    dataset = named(tmp_path, "Photo.png", "good.png", "gone.png")
+    assert [dataset.images.name(i) for i in range(3)] == ["photo.PNG", "good.png", "gone.png"]
+    assert any("1 names are spelt otherwise" in note for note in dataset.notes)
+    assert dataset.findings[0].reason == "1 of 3 image files are not there: gone.png"
+
+
+def test_a_folder_that_is_called_as_the_end_of_the_file(tmp_path):
+    save(tmp_path / "annotations" / "instances_default.json", document())
+    for k in (1, 2):
+        picture(tmp_path / "images" / "default" / f"{k}.png")
+    found = coco.read(tmp_path)
+    assert [found.images.name(i) for i in range(2)] == ["images/default/1.png", "images/default/2.png"]
+    assert found.findings == () and found.splits == {}
+
+
 def test_some_files_are_missing(tmp_path):
     dataset = named(tmp_path, "good.png", "gone.png", "gone too.png")
     assert len(dataset) == 3

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from hubel.data.dataset import Dataset
-from hubel.data.formats import yolo
+from hubel.data.formats import open_path, yolo
 from hubel.data.formats.yolo_labels import label_file
 from hubel.data.formats.yolo_rows import Rows, box_texts, edges, point_texts
 from hubel.data.images import ArrayImages
@@ -215,7 +215,29 @@ def test_text_files_beside_images(make):
     found = yolo.read(root)
     assert found.annotations["objects"].boxes.tolist() == [[5, 2.5, 15, 7.5]] and found.classes == ("cat",)
     (root / "classes.txt").unlink()
+    assert yolo.recognise(root) and yolo.read(root).classes == ("0",)
+    (root / "b.txt").write_text("a cat on a mat")
     assert yolo.recognise(root) is None  # texts beside images may be anything
+
+
+def test_darknet_s_folders(make):
+    files = {
+        "obj_train_data/a.png": (10, 20),
+        "obj_train_data/a.txt": "1 .5 .5 .5 .5\r\n",
+        "obj.names": "cat\r\ndog\r\n",
+    }
+    root = make(files | {"obj.data": "classes = 2\ntrain = data/train.txt", "train.txt": "data/obj_train_data/a.png"})
+    found = open_path(root)
+    assert (found.format, found.classes, found.splits) == ("yolo", ("cat", "dog"), {})
+    assert found.annotations["objects"].labels.tolist() == [1]
+    make({"obj_valid_data/b.png": (9, 9), "obj_valid_data/b.txt": "0 .5 .5 1 1"})
+    assert {part: index.tolist() for part, index in yolo.read(root).splits.items()} == {"train": [0], "dev": [1]}
+
+
+def test_label_files_in_capitals(make):
+    found = yolo.read(make({"Train/Images/a.JPG": (10, 20), "Train/Labels/a.TXT": "0 .5 .5 .5 .5"}))
+    assert found.annotations["objects"].boxes.tolist() == [[5, 2.5, 15, 7.5]]
+    assert found.annotations["objects"].files[0] == b"Train/Labels/a.TXT"
 
 
 def test_lists_of_images(make):

@@ -7,8 +7,9 @@ are packed into one buffer, so that a million of them are two arrays and not a m
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -126,6 +127,10 @@ class PackedNames:
     def __len__(self) -> int:
         return len(self.offsets) - 1
 
+    def __iter__(self) -> Iterator[bytes]:
+        data, ends = self.buffer.tobytes(), self.offsets.tolist()
+        return (data[start:end] for start, end in itertools.pairwise(ends))
+
     def __getitem__(self, i: int) -> bytes:
         if not -len(self) <= i < len(self):
             raise IndexError(f"{i} of {len(self)} names")
@@ -178,14 +183,15 @@ class FileImages:
 
     def stats(self) -> np.ndarray:
         """(N, 3) int64: size in bytes, time of change in ns, inode; zeros where the file is gone."""
-        found = np.zeros((len(self), 3), dtype=np.int64)
-        for i in range(len(self)):
+        found, root = [], os.path.join(os.fsencode(self.root), b"")  # noqa: PTH118
+        for name in self.names:
             try:
-                stat = os.stat(self.path(i))  # noqa: PTH116, as above
-            except OSError:
-                continue
-            found[i] = stat.st_size, stat.st_mtime_ns, np.uint64(stat.st_ino).astype(np.int64)
-        return found
+                stat = os.stat(root + name)  # noqa: PTH116, as above
+            except (OSError, ValueError):
+                found.append((0, 0, 0))
+            else:
+                found.append((stat.st_size, stat.st_mtime_ns, stat.st_ino))
+        return np.array(found, dtype=np.uint64).reshape(-1, 3).astype(np.int64)
 
 
 @dataclass(frozen=True)

@@ -133,6 +133,12 @@ def plain_jpeg(data: bytes, max_pixels: int = MAX_PIXELS) -> PlainJpeg | None:
     return PlainJpeg(data, (height, width), components, _orientation(data, max_pixels) if tagged else 1, at)
 
 
+def plain_size(head: bytes) -> tuple[int, int] | None:
+    """Height and width from the first bytes of a file; None where it is no plain JPEG, or may be turned."""
+    found = _frame(head)
+    return None if found is None or found[4] else found[1:3]
+
+
 def plain_file(path: str | os.PathLike, max_pixels: int = MAX_PIXELS) -> PlainJpeg | None:
     """The same of a file; None, too, where it can't be read."""
     try:

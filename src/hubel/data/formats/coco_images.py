@@ -22,7 +22,6 @@ from hubel.data.images import evenly
 SAMPLE = 64  # names that decide which folder it is
 ODD = re.compile(rb"\.\.|\\|//|\./|:")  # names with these are looked at one by one
 LISTED = 3
-MOST = 1000
 
 
 @dataclass
@@ -62,6 +61,7 @@ def _folders(source: Source, fence: Fence) -> Iterator[str]:
     here = os.path.relpath(os.path.realpath(source.path.parent), fence.root)
     words = [source.word, re.sub(r"[_-]?\d+$", "", source.word)]
     words += [word for word, part in PART_NAMES.items() if part == source.part]
+    words += [source.path.stem.rpartition("_")[2]]  # instances_default.json: images/default
     words = [word for word in dict.fromkeys(words) if word]
     patterns = ["{}", "images/{}", "../{}", "../images/{}", "../data/{}"]
     tried = [".", *(p.format(word) for word in words for p in patterns), "images", "../images", "data", "../data", "..",
@@ -80,10 +80,14 @@ def _best(names: Sequence[bytes], folders: Sequence[str], fence: Fence) -> tuple
     best, most = folders[0] if folders else ".", 0
     for folder in folders:
         inner = [fence.relative(name.replace("\\", "/"), folder) for name in sample]
-        count = sum(path is not None and os.path.isfile(os.path.join(fence.root, path)) for path in inner)  # noqa: PTH113, PTH118
+        count = sum(path is not None and (_there(fence, path) or fence.spelt(path) is not None) for path in inner)
         if count > most:
             best, most = folder, count
     return best, most
+
+
+def _there(fence: Fence, path: str) -> bool:
+    return os.path.isfile(os.path.join(fence.root, path))  # noqa: PTH113, PTH118
 
 
 def _join(base: str, name: str) -> str:
@@ -117,16 +121,17 @@ def _list(found: Found, fence: Fence, shown: str) -> None:
     """Which names are files, by listing their folders; links that lead outside and pipes are taken out."""
     kinds: dict[str, dict[str, str] | None] = {}
     gone: list[int] = []
+    spelt = 0
     for k, path in enumerate(found.names):
         if not found.keep[k]:
             continue
         folder, _, name = path.rpartition("/")
         if folder not in kinds:
-            kinds[folder] = _kinds(folder, fence)
+            kinds[folder] = fence.kinds(folder)
         inside = kinds[folder]
         kind = "outside" if inside is None else inside.get(name, "missing")
-        if kind == "missing" and len(gone) < MOST and inside and fence.fault(path) == "":
-            kind = "file"  # where a and A are the same
+        if kind == "missing" and inside is not None and (nearly := fence.spelt(path)) is not None:
+            found.names[k], kind, spelt = nearly, fence.fault(nearly) or "file", spelt + 1  # a.JPG, called a.jpg
         if kind == "link":
             kind = fence.fault(path) or "file"
         if kind == "missing":
@@ -134,19 +139,10 @@ def _list(found: Found, fence: Fence, shown: str) -> None:
         elif kind != "file":
             found.keep[k] = False
             found.findings.append(refusal(path, kind, shown))
+    if spelt:
+        found.rule += f"; {spelt:,} names are spelt otherwise than their files: capitals, or the form of accents"
     found.missing = len(gone)
     found.gone = gone[:LISTED]
-
-
-def _kinds(folder: str, fence: Fence) -> dict[str, str] | None:
-    """{name: "file" | "link" | "no file"} of all in a folder; {} where it can't be listed, None where it is outside."""
-    if not fence.inside(_join(folder, "x")):  # the folder itself may be a link
-        return None
-    try:
-        with os.scandir(os.path.join(fence.root, folder)) as entries:  # noqa: PTH118
-            return {e.name: "link" if e.is_symlink() else "file" if e.is_file() else "no file" for e in entries}
-    except (OSError, ValueError):
-        return {}
 
 
 def _missing(found: Found, names: Sequence[bytes], folders: Sequence[str], shown: str) -> Finding:

@@ -104,6 +104,17 @@ class Fence:
     def _is_inside(self, folder: str) -> bool:
         return self.inside(f"{folder}/x" if folder else "x")
 
+    def kinds(self, folder: str) -> dict[str, str] | None:
+        """{name: "file" | "link" | "no file"} of all in a folder, by listing it; {} where it can't be listed, None
+        where it is outside. With 100,000 files far faster than asking for each."""
+        if not self._is_inside(folder if folder != "." else ""):  # the folder itself may be a link
+            return None
+        try:
+            with os.scandir(os.path.join(self.root, folder)) as entries:  # noqa: PTH118
+                return {e.name: "link" if e.is_symlink() else "file" if e.is_file() else "no file" for e in entries}
+        except (OSError, ValueError):
+            return {}
+
     def _exists(self, relative: str) -> bool:
         try:
             return os.path.exists(os.path.join(self.root, relative))  # noqa: PTH110, PTH118

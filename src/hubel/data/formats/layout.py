@@ -129,8 +129,17 @@ class Gathered:
             return []
         names = scan(root / folder, root).files if deep else direct_images(root / folder, root)
         names = [os.path.normpath(name) for name in names]
+        kinds: dict[str, dict[str, str]] = {}
+        parts: dict[str, str] = {}
         for name in names:
-            self.add(name, part or part_below(name, folder))
+            above, _, last = name.rpartition("/")
+            if above not in kinds:
+                kinds[above] = self.fence.kinds(above) or {}
+                parts[above] = part or part_below(name, folder)
+            if kinds[above].get(last) == "file" and name not in self.positions:  # plain, in a folder that is inside
+                self.positions[name] = len(self.names)
+                self.names.append(name)
+            self.add(name, parts[above])
         return names
 
     def splits(self) -> dict[str, np.ndarray]:

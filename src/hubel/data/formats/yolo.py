@@ -3,7 +3,8 @@
 data.yaml: `names` (a list, or {0: cat}), `nc`, `train` / `val` / `test` (a folder, several, or a .txt that lists
 images), `path` (relative to data.yaml, and to nothing else), `kpt_shape: [J, 2 or 3]`, `flip_idx`. The labels of
 images/a/1.jpg are in labels/a/1.txt, those of an image in no folder `images` beside it. Without data.yaml: images/ and
-labels/, or text files beside images, with the names of the classes in classes.txt. Lines: `yolo_rows`.
+labels/, or text files beside images (also in obj_train_data/ …), with the names of the classes in classes.txt or
+obj.names. Lines: `yolo_rows`.
 """
 
 from __future__ import annotations
@@ -28,6 +29,9 @@ from hubel.errors import UserError
 
 __all__ = ["read", "recognise", "write"]
 
+DARKNET = {"obj_train_data": "train", "obj_valid_data": "dev", "obj_test_data": "test"}
+PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
+LOOKS = 20  # text files that recognising opens
 NAMED = ("data.yaml", "data.yml", "dataset.yaml")  # settings without parts: folders say these
 
 
@@ -105,11 +109,19 @@ def _only_masks(folder: Path) -> bool:
 
 
 def _beside(folder: Path) -> bool:
-    """Text files of boxes directly beside images, with a file of classes: what labelling tools leave."""
-    if not any((folder / name).is_file() for name in CLASS_FILES):
+    """Text files of boxes directly beside images: what labelling tools leave, mostly with a file of classes.
+
+    Without one, each of the first text files that belong to an image has to be one of boxes.
+    """
+    if any((folder / name).is_file() for name in CLASS_FILES):
+        inner = next((folder / name for name in DARKNET if (folder / name).is_dir()), folder)
+        texts = [p for p in sorted(inner.glob("*.txt"))[:LOOKS] if p.name not in CLASS_FILES]
+        return holds(inner, PICTURES, deep=False) and any(_is_label(p) for p in texts)
+    if not holds(folder, (".txt",), deep=False):
         return False
-    texts = [p for p in sorted(folder.glob("*.txt"))[:20] if p.name not in CLASS_FILES]
-    return holds(folder, (".jpg", ".jpeg", ".png", ".bmp"), deep=False) and any(_is_label(p) for p in texts)
+    images = {p.stem for p in folder.iterdir() if p.suffix.lower() in PICTURES}
+    full = [p for p in sorted(folder.glob("*.txt")) if p.stem in images and p.stat().st_size][:LOOKS]
+    return bool(full) and all(_is_label(p) for p in full)
 
 
 def _is_label(path: Path) -> bool:
@@ -145,6 +157,8 @@ def _gather_folders(found: Gathered, home: Path) -> None:
         found.notes.append(
             f"YOLO: {len(names):,} images in {printable(pair.images)}, labels in {printable(pair.partner)}"
         )
-    if not folders:
-        names = found.add_folder(base, deep=False)
-        found.notes.append(f"YOLO: {len(names):,} images with text files beside them")
+    beside = [name for name in DARKNET if (home / name).is_dir()] or ["."]
+    for name in beside if not folders else ():
+        part = DARKNET[name] if len(beside) > 1 else ""  # one alone is no part but all there is
+        names = found.add_folder(os.path.normpath(f"{base}/{name}"), part, deep=False)
+        found.notes.append(f"YOLO: {len(names):,} images with text files beside them" + f" in {name}" * (name != "."))

@@ -6,6 +6,7 @@ findings; the objects of an image whose size can't be read have no place (NaN).
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +19,7 @@ from hubel.data.findings import Finding
 from hubel.data.formats.fence import Fence, printable
 from hubel.data.formats.layout import Gathered, refusal
 from hubel.data.formats.walk import EXTENSIONS
+from hubel.data.formats.yolo_block import parse_block
 from hubel.data.formats.yolo_rows import Rows, edges
 from hubel.data.formats.yolo_settings import CLASS_FILES, MAX_CLASSES, pose_shape, skeleton
 from hubel.data.images import FileImages, PackedNames
@@ -27,13 +29,24 @@ from hubel.data.sizes import image_sizes
 from hubel.data.yaml_file import YamlFile, unique_names
 
 MAX_BYTES = 64 * 2**20  # of one label file
-BLOCK = 256  # files per task
+BLOCK = 256  # files per task, and parsed at once
+FIRST = 2**16  # bytes of one reading
 
 
 def label_file(image: str) -> str:
     """images/a/1.jpg -> labels/a/1.txt, by the last folder called images; else beside the image."""
-    path = PurePosixPath(image)
-    return str(PurePosixPath(*_swapped(path.parent.parts, "images", "labels"), f"{path.stem}.txt"))
+    folder, slash, name = image.rpartition("/")
+    return f"{_label_folder(folder)}{slash}{_stem(name)}.txt"
+
+
+@functools.lru_cache(maxsize=4096)
+def _label_folder(folder: str) -> str:
+    return "/".join(_swapped(folder.split("/"), "images", "labels"))
+
+
+def _stem(name: str) -> str:
+    dot = name.rfind(".")
+    return name[:dot] if 0 < dot < len(name) - 1 else name
 
 
 def _swapped(folders: Sequence[str], old: str, new: str) -> list[str]:
@@ -50,18 +63,29 @@ def read_objects(
     found: Gathered, settings: YamlFile | None, images: FileImages, names: list[str] | None
 ) -> tuple[Objects, tuple[str, ...]]:
     rows, files = Rows(*pose_shape(settings)), []
-    for i, (name, data) in enumerate(_contents(found)):
-        files.append(name if isinstance(data, bytes) else "")
-        if isinstance(data, str) and data != "missing":
-            found.findings.append(refusal(name, data) if data != "large" else _large(name, i))
-        elif isinstance(data, bytes):
-            for line, reason in rows.parse(i, data):
-                action = "Correct the line, or remove it: it is left out."
-                found.findings.append(Finding("syntax", printable(name), reason, action, line, i, "error"))
+    start = 0
+    for block in _contents(found):
+        files += [name if isinstance(data, bytes) else "" for name, data in block]
+        good = [k for k, (_, data) in enumerate(block) if isinstance(data, bytes)]
+        quick = parse_block(rows, [start + k for k in good], [block[k][1] for k in good])  # type: ignore[misc]
+        for k, (name, data) in enumerate(block):
+            _read_one(found, rows, start + k, name, data, quick)
+        start += len(block)
     _shared_labels(found, files)
     classes, labels = _classes(found, rows, names, files)
     _say(found, rows, files)
     return _packed(rows, labels, image_sizes(images), files, settings), classes
+
+
+def _read_one(found: Gathered, rows: Rows, image: int, name: str, data: bytes | str, quick: bool) -> None:
+    """What is wrong with a label file; its objects too, where they weren't added with those of its block."""
+    if isinstance(data, str):
+        if data != "missing":
+            found.findings.append(refusal(name, data) if data != "large" else _large(name, image))
+    elif not quick:
+        for line, reason in rows.parse(image, data):
+            action = "Correct the line, or remove it: it is left out."
+            found.findings.append(Finding("syntax", printable(name), reason, action, line, image, "error"))
 
 
 def _large(name: str, image: int) -> Finding:
@@ -69,28 +93,43 @@ def _large(name: str, image: int) -> Finding:
     return Finding("syntax", printable(name), reason, "Check that this is a label file.", 0, image, "error")
 
 
-def _contents(found: Gathered) -> Iterator[tuple[str, bytes | str]]:
-    """Each image's label file and its bytes, or why there are none; files are read by threads."""
-    names = [label_file(name) for name in found.names]
+def _contents(found: Gathered) -> Iterator[list[tuple[str, bytes | str]]]:
+    """Each image's label file and its bytes, or why there are none, in blocks; files are read by threads."""
+    listed: dict[str, dict[str, str]] = {}
+    files = []
+    for image in found.names:
+        name = label_file(image)
+        folder, slash, last = name.rpartition("/")
+        if folder not in listed:
+            listed[folder] = found.fence.kinds(folder) or {}
+        kind = listed[folder].get(last)
+        if kind is None and (upper := f"{last[:-4]}.TXT") in listed[folder]:
+            name, kind = f"{folder}{slash}{upper}", listed[folder][upper]
+        files.append((name, kind))
 
-    def block(part: list[str]) -> list[bytes | str]:
-        return [_bytes(found.fence, name) for name in part]
+    def block(part: list[tuple[str, str | None]]) -> list[tuple[str, bytes | str]]:
+        return [(name, _bytes(found.fence, name, kind)) for name, kind in part]
 
     with ThreadPoolExecutor(max(4, os.cpu_count() or 1)) as pool:  # a disk far away answers several at once
-        parts = [names[start : start + BLOCK] for start in range(0, len(names), BLOCK)]
-        for part, contents in zip(parts, pool.map(block, parts), strict=True):
-            yield from zip(part, contents, strict=True)
+        yield from pool.map(block, (files[start : start + BLOCK] for start in range(0, len(files), BLOCK)))
 
 
-def _bytes(fence: Fence, name: str) -> bytes | str:
-    fault = fence.fault(name)
+def _bytes(fence: Fence, name: str, kind: str | None) -> bytes | str:
+    fault = "" if kind == "file" else fence.fault(name)  # a plain file in a folder that is inside
     if fault:
         return fault
     try:
-        with open(os.path.join(fence.root, name), "rb") as file:  # noqa: PTH118, PTH123, hot
-            data = file.read(MAX_BYTES + 1)
+        file = os.open(os.path.join(fence.root, name), os.O_RDONLY | os.O_NONBLOCK)  # noqa: PTH118
     except OSError:
         return "no file"
+    try:
+        data = os.read(file, FIRST)
+        while data and len(data) <= MAX_BYTES and (more := os.read(file, FIRST)):
+            data += more
+    except OSError:
+        return "no file"
+    finally:
+        os.close(file)
     return data if len(data) <= MAX_BYTES else "large"
 
 
@@ -177,7 +216,7 @@ def _keypoints(rows: Rows, sizes: np.ndarray) -> np.ndarray:
 
 def name_orphans(found: Gathered) -> None:
     """Findings for label files without an image, in every folder of labels that the images have."""
-    folders = {str(PurePosixPath(name).parent) for name in found.names}
+    folders = {name.rpartition("/")[0] or "." for name in found.names}
     for folder in sorted(folders):
         partner = str(PurePosixPath(*_swapped(PurePosixPath(folder).parts, "images", "labels")))
         if partner == folder or not found.fence.inside(partner):
@@ -195,4 +234,4 @@ def _stems(folder: Path, endings: tuple[str, ...]) -> dict[str, str]:
         names = os.listdir(folder)  # noqa: PTH208, hot
     except OSError:
         return {}
-    return {os.path.splitext(name)[0]: name for name in names if name.lower().endswith(endings)}  # noqa: PTH122
+    return {name[: name.rfind(".")]: name for name in names if name.lower().endswith(endings)}
