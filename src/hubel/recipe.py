@@ -40,7 +40,7 @@ def option(default: Any, text: str, allowed: tuple[str, ...] | Range | None = No
 OPTIMIZERS = ("sgd", "momentum", "nesterov", "rmsprop", "adam", "adamw", "muon")
 SCHEDULES = ("constant", "inverse", "step", "exponential", "cosine", "onecycle", "linear")
 POLICIES = ("none", "light", "standard", "strong", "randaugment", "trivialaugment")
-VIEWS = ("single", "mirror", "crops", "ten")
+VIEWS = ("single", "mirror", "shifts", "crops", "ten")
 INITIALISERS = ("zero", "normal", "xavier", "he", "lecun", "dirac")
 
 

@@ -1,7 +1,9 @@
 """Several views of the same images, whose predictions are averaged: mirrors and crops (arXiv:1409.1556, section 3.2).
 
-"single": the image. "mirror": and its mirror. "crops": and its four corners and its middle, each 7/8 of the sides,
-enlarged to the input's size. "ten": the five crops and their mirrors, without the whole image, as AlexNet was judged.
+"single": the image. "mirror": and its mirror. "shifts": both, and both again one pixel up and left, and one down and
+right, the border repeated (for small images; arXiv:2404.00498, section 3.5 averages the same six). "crops": the image,
+its four corners and its middle, each 7/8 of the sides, enlarged to the input's size. "ten": the five crops and their
+mirrors, without the whole image, as AlexNet was judged.
 A crop is enlarged from the pixels that the network sees, not read anew.
 
 Images (B, C, H, W) float32, channels_last.
@@ -26,6 +28,9 @@ def views_of(batch: Batch, views: str) -> list[Batch]:
         return [batch]
     if views == "mirror":
         return [batch, mirrored(batch)]
+    if views == "shifts":
+        moved = [batch, shifted(batch, -1), shifted(batch, 1)]
+        return [*moved, *map(mirrored, moved)]
     crops = [crop(batch, x, y) for x, y in ((0, 0), (1, 0), (0, 1), (1, 1), (0.5, 0.5))]
     if views == "crops":
         return [batch, *crops]
@@ -40,6 +45,18 @@ def mirrored(batch: Batch) -> Batch:
     turn = torch.eye(3).to(batch.matrices)
     turn[0, 0], turn[0, 2] = -1, images.shape[3]
     return replace(batch, images=images, matrices=turn @ batch.matrices)
+
+
+def shifted(batch: Batch, by: int) -> Batch:
+    """The content `by` pixels further right and down (left and up where negative)."""
+    height, width = batch.images.shape[2:]
+    start = max(0, -by)
+    padded = F.pad(batch.images, (abs(by),) * 4, mode="replicate")
+    rows, columns = (slice(2 * start, 2 * start + side) for side in (height, width))
+    move = torch.eye(3).to(batch.matrices)
+    move[0, 2] = move[1, 2] = by
+    images = padded[:, :, rows, columns].contiguous(memory_format=torch.channels_last)
+    return replace(batch, images=images, matrices=move @ batch.matrices)
 
 
 def crop(batch: Batch, x: float, y: float) -> Batch:
