@@ -7,7 +7,7 @@ import pytest
 from sklearn.calibration import calibration_curve
 
 from hubel.errors import UserError
-from hubel.metrics.calibration import expected_calibration_error, reliability
+from hubel.metrics.calibration import reliability
 from hubel.metrics.interval import bootstrap, wilson
 from hubel.metrics.report import f1_interval
 
@@ -34,15 +34,15 @@ def test_ece_equals_a_loop():
     for b in range(15):
         rows = order[20 * b : 20 * b + 20]
         expected += 20 / 300 * abs(right[rows].mean() - confidence[rows].mean())
-    assert expected_calibration_error(confidence, right) == pytest.approx(expected)
+    assert reliability(confidence, right).ece == pytest.approx(expected)
 
 
 def test_calibrated_answers_have_a_small_error_and_overconfident_ones_a_large():
     draws = np.random.default_rng(2)
     confidence = draws.uniform(0.5, 1, 20000)
     right = draws.random(20000) < confidence
-    assert expected_calibration_error(confidence, right) < 0.015
-    assert expected_calibration_error(np.full(20000, 0.99), right) == pytest.approx(0.99 - right.mean())
+    assert reliability(confidence, right).ece < 0.015
+    assert reliability(np.full(20000, 0.99), right).ece == pytest.approx(0.99 - right.mean())
 
 
 def test_order_of_equal_confidences_changes_nothing():
@@ -57,7 +57,7 @@ def test_order_of_equal_confidences_changes_nothing():
 
 def test_fewer_examples_than_bins_and_none():
     assert len(reliability(np.array([0.2, 0.7]), np.array([0, 1])).count) == 2
-    assert math.isnan(expected_calibration_error(np.empty(0), np.empty(0)))
+    assert math.isnan(reliability(np.empty(0), np.empty(0)).ece)
     with pytest.raises(UserError, match="One confidence per answer"):
         reliability(np.ones(3), np.ones(2))
 

@@ -51,8 +51,3 @@ def reliability(confidence: np.ndarray, right: np.ndarray, bins: int = 15) -> Re
         np.array([mean[place[g]].mean() for g in groups]),
         np.array([len(g) for g in groups], np.int64),
     )
-
-
-def expected_calibration_error(confidence: np.ndarray, right: np.ndarray, bins: int = 15) -> float:
-    """ECE in [0, 1] with bins of equal mass; see `reliability`."""
-    return reliability(confidence, right, bins).ece

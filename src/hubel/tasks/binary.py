@@ -6,8 +6,8 @@ logistic: −ln of the true class's p.  squared: (p − y)² for 0/1, (tanh z �
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Self
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -16,9 +16,9 @@ from torch import Tensor, nn
 from hubel.errors import UserError
 from hubel.metrics.confusion import Classes
 from hubel.ops import losses
-from hubel.tasks.base import check_balance, check_numbers, check_range, mixed, write_prior
-from hubel.tasks.classification import OneOfK, balanced
+from hubel.tasks.base import check_range, mixed, write_prior
 from hubel.tasks.labels import log_odds, log_odds_of
+from hubel.tasks.one_of_k import Weighed
 from hubel.types import Batch, Predictions, Term
 
 if TYPE_CHECKING:
@@ -33,14 +33,12 @@ class BinaryPredictions(Predictions):
 
 
 @dataclass(frozen=True)
-class Binary(OneOfK):
+class Binary(Weighed):
     """One of two classes by one number: a sigmoid (0/1) or tanh (−1/+1)."""
 
     output: str = "sigmoid"  # or "tanh"
     error: str = "logistic"  # or "squared"
     threshold: float = 0.5  # in (0, 1): the second class is answered where it is more probable
-    class_weights: tuple[float, ...] | None = None  # two numbers >= 0
-    balance: bool = False  # class weights n / (2·n_k) from the training part
 
     name = "binary"
     mixes = True
@@ -54,8 +52,6 @@ class Binary(OneOfK):
             if value not in words:
                 raise UserError(f"Option '{option}' is one of {', '.join(words)}; got '{value}'.")
         check_range("threshold", self.threshold, 0, 1)
-        check_numbers("class_weights", self.class_weights, 2)
-        check_balance("class_weights", self.class_weights, self.balance)
 
     @property
     def width(self) -> int:
@@ -68,11 +64,6 @@ class Binary(OneOfK):
                 "Use --task classification."
             )
         super().accepts(dataset)
-
-    def fitted(self, dataset: Dataset, index: np.ndarray) -> Self:
-        if not self.balance:
-            return self
-        return replace(self, class_weights=balanced(self.counts(dataset, index)), balance=False)
 
     def prepare(self, network: nn.Module, dataset: Dataset, index: np.ndarray) -> None:
         """The last bias starts where p is the share of the second class in training."""
@@ -98,10 +89,7 @@ class Binary(OneOfK):
             values = losses.binary_cross_entropy(odds, y)
         else:
             values = losses.squared(odds.sigmoid(), y) * self._slope**2  # tanh z − t = 2(p − y)
-        if self.class_weights is None:
-            return losses.term(values, weights)
-        c = torch.tensor(self.class_weights, device=y.device)[y]
-        return losses.term(values * c, weights, scale=c)
+        return self.weighed(values, y, weights)
 
     def predict(self, network: nn.Module, batch: Batch, outputs: Any = None) -> BinaryPredictions:
         z = network(batch.images) if outputs is None else outputs

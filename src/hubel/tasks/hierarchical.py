@@ -7,21 +7,19 @@ in place of K. Features (B, F); outputs of the head are all log-probabilities (B
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Self
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from hubel.errors import UserError
 from hubel.ops import losses
-from hubel.tasks.base import Objective, check_balance, check_numbers
-from hubel.tasks.classification import ClassPredictions, OneOfK, balanced, log
+from hubel.tasks.one_of_k import ClassPredictions, Weighed, log
 from hubel.types import Batch, Term
 
 if TYPE_CHECKING:
-    from hubel.data.dataset import Dataset
+    pass
 
 
 class TwoLevel(nn.Module):
@@ -60,15 +58,12 @@ class HierarchicalHead(nn.Module):
 
 
 @dataclass(frozen=True)
-class Hierarchical(OneOfK):
+class Hierarchical(Weighed):
     """One of very many classes: softmax in two levels of about √K."""
 
     clusters: int | None = None  # how many; √K where None
-    class_weights: tuple[float, ...] | None = None  # K numbers >= 0
-    balance: bool = False  # class weights n / (K·n_k) from the training part
 
     name = "hierarchical"
-    primary = Objective("accuracy")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -77,13 +72,6 @@ class Hierarchical(OneOfK):
                 f"Option 'clusters' needs a whole number from 1 to {len(self.classes)}, the number of classes; "
                 f"got {self.clusters}."
             )
-        check_numbers("class_weights", self.class_weights, len(self.classes))
-        check_balance("class_weights", self.class_weights, self.balance)
-
-    def fitted(self, dataset: Dataset, index: np.ndarray) -> Self:
-        if not self.balance:
-            return self
-        return replace(self, class_weights=balanced(self.counts(dataset, index)), balance=False)
 
     def head(self, network: Any) -> nn.Module:
         """default_head with its last linear layer replaced by two levels over the same features."""
@@ -108,16 +96,10 @@ class Hierarchical(OneOfK):
             )
         targets = torch.where(batch.weights > 0, batch.targets, 0)
         nats = head.last.nats(head.body(network.maps(batch.images)), targets)
-        return {"cross_entropy": self._weighted(nats, targets, batch.weights)}
-
-    def _weighted(self, nats: Tensor, targets: Tensor, weights: Tensor) -> Term:
-        if self.class_weights is None:
-            return losses.term(nats, weights)
-        c = torch.tensor(self.class_weights, device=targets.device)[targets]
-        return losses.term(nats * c, weights, scale=c)
+        return {"cross_entropy": self.weighed(nats, targets, batch.weights)}
 
     def predict(self, network: nn.Module, batch: Batch, outputs: Any = None) -> ClassPredictions:
         return ClassPredictions(losses.precise(network(batch.images) if outputs is None else outputs).exp())
 
     def loss_of(self, predictions: ClassPredictions, targets: Tensor, weights: Tensor) -> Term:
-        return self._weighted(losses.cross_entropy(log(predictions.probabilities), targets), targets, weights)
+        return self.weighed(losses.cross_entropy(log(predictions.probabilities), targets), targets, weights)

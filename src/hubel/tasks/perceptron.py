@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from hubel.metrics.confusion import Classes
 from hubel.ops import losses
-from hubel.tasks.classification import OneOfK
+from hubel.tasks.one_of_k import OneOfK
 from hubel.types import Batch, Predictions, Term
 
 
