@@ -23,6 +23,7 @@ from hubel.data.findings import Finding
 from hubel.data.images import ConcatImages, FileImages
 from hubel.data.inspect import Inspection, inspect
 from hubel.data.pack_write import pack
+from hubel.data.places import cache_folder
 from hubel.data.policies import POLICIES
 from hubel.data.preview import Previewer
 from hubel.errors import UserError, did_you_mean
@@ -106,7 +107,9 @@ def inspect_data(
     progress = Progress(progress or "auto") if progress is None or isinstance(progress, str) else progress
     dataset = load_dataset(source, download=download)
     with _counting(progress, len(dataset)) as tick:
-        return DataReport(inspect(dataset, workers=workers or cores(), tick=tick), augment)
+        return DataReport(
+            inspect(dataset, workers=workers or cores(), tick=tick, cache=cache_folder() / "looked"), augment
+        )
 
 
 def look(source: Any, out: str | Path | None = None, **options: Any) -> DataReport:

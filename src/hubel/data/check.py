@@ -9,7 +9,6 @@ from __future__ import annotations
 import csv
 import hashlib
 import os
-import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +19,7 @@ import numpy as np
 from hubel.data.dataset import Bad, Dataset
 from hubel.data.decode import BadImage, decode
 from hubel.data.images import FileImages
-from hubel.data.places import cache_folder
+from hubel.data.places import cache_folder, keep_arrays
 from hubel.errors import UserError
 
 WORST = 0.5  # a larger share of bad files is a mistake in the path, not in the files
@@ -43,7 +42,7 @@ def check_files(dataset: Dataset, workers: int | None = None, cache: Path | None
     todo = np.flatnonzero(facts[:, 0] == 0)
     bad = _decode_all(images, todo, facts, workers)
     if len(todo) > len(bad):
-        _remember(store, prints[facts[:, 0] > 0], facts[facts[:, 0] > 0])
+        keep_arrays(store, prints=prints[facts[:, 0] > 0], facts=facts[facts[:, 0] > 0])
     _refuse_mostly_bad(dataset, bad)
     return settled(dataset, facts, bad)
 
@@ -137,18 +136,3 @@ def _recall(store: Path, prints: np.ndarray) -> np.ndarray:
     for i, key in enumerate(prints.tolist()):
         facts[i] = known.get(key, (0, 0))
     return facts
-
-
-def _remember(store: Path, prints: np.ndarray, facts: np.ndarray) -> None:
-    """Best effort: a cache that can't be written only costs time."""
-    try:
-        store.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=store.parent, prefix=".hubel-", suffix=".tmp", delete=False) as file:
-            temporary = Path(file.name)
-            try:
-                np.savez(file, prints=prints, facts=facts)
-                temporary.replace(store)
-            finally:
-                temporary.unlink(missing_ok=True)
-    except OSError:
-        return

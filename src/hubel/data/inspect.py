@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -68,12 +69,18 @@ class Inspection:
         return found | ({"objects": self.objects.count} if self.objects is not None else {})
 
 
-def inspect(dataset: Dataset, *, workers: int | None = None, tick: Callable[[], None] = lambda: None) -> Inspection:
-    """Look at every image, mask and annotation. `tick` is called after each image."""
+def inspect(
+    dataset: Dataset, *, workers: int | None = None, tick: Callable[[], None] = lambda: None, cache: Path | None = None
+) -> Inspection:
+    """Look at every image, mask and annotation. `tick` is called after each image.
+
+    With a folder `cache` what was seen is remembered there, and files that haven't changed are not read again.
+    """
     objects = dataset.annotations.get("objects")
     objects = objects if isinstance(objects, Objects) else None
     masks = dataset.annotations.get("mask")
-    seen = look_at(dataset.images, masks, train=dataset.splits.get("train"), workers=workers, tick=tick)
+    train = dataset.splits.get("train")
+    seen = look_at(dataset.images, masks, train=train, workers=workers, tick=tick, cache=cache)
     clean = settled(dataset, seen.facts, seen.faults)
     sizes = seen.looks.sizes
     findings = [

@@ -16,6 +16,7 @@ import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -27,6 +28,7 @@ from hubel.data.images import ConcatImages, FileImages, Images, evenly
 from hubel.data.looks import LOOK, Looks, measure
 from hubel.data.masks import IGNORE, Masks
 from hubel.data.odd import odd_kinds
+from hubel.data.recalled import Recalled
 from hubel.data.whole import fault_of
 
 LARGE = 8_000_000  # pixels: from here on one at a time, and made smaller before they are measured
@@ -58,20 +60,30 @@ class Seen:
 
 def look_at(
     images: Images, masks: Any = None, *, train: np.ndarray | None = None, workers: int | None = None,
-    tick: Callable[[], None] = lambda: None,
+    tick: Callable[[], None] = lambda: None, cache: Path | None = None,
 ) -> Seen:  # fmt: skip
-    """Look at every image, and its mask, by threads; `tick` is called after each. Values of `train` are counted."""
+    """Look at every image, and its mask, by threads; `tick` is called after each. Values of `train` are counted.
+
+    Files that haven't changed since they were looked at with the same folder `cache` are not read again.
+    """
     count = len(images)
     seen = Seen(np.zeros(count, LOOK), np.zeros((count, 2), np.int64), np.zeros(count, np.uint16))
     if masks is not None:
         seen.pixels = np.zeros((count, len(masks.classes) + 1), np.int64)
     train = np.arange(count) if train is None else train
-    eye = _Eye(images, masks, seen, set(train[evenly(len(train), TALLIED)].tolist()))
+    counted = train[evenly(len(train), TALLIED)]
+    memory = Recalled.of(cache, images, masks) if cache is not None else None
+    todo = memory.recall(seen, counted) if memory is not None else np.arange(count)
+    for _ in range(count - len(todo)):
+        tick()
+    eye = _Eye(images, masks, seen, set(counted.tolist()) if not seen.tallied else set())
     with warnings.catch_warnings(), ThreadPoolExecutor(workers or os.cpu_count() or 1) as pool:
         warnings.filterwarnings("ignore", module="PIL")  # of damage and size: findings say it
-        for start in range(0, count, BLOCK):
-            for _ in pool.map(eye.look, range(start, min(start + BLOCK, count))):
+        for start in range(0, len(todo), BLOCK):
+            for _ in pool.map(eye.look, todo[start : start + BLOCK].tolist()):
                 tick()
+    if memory is not None and len(todo):
+        memory.keep(seen, counted)
     return seen
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -15,9 +14,11 @@ import numpy as np
 
 from hubel.data.decode import BadImage, header
 from hubel.data.images import ArrayImages, ConcatImages, FileImages, Images
-from hubel.data.places import cache_folder
+from hubel.data.jpeg import plain_size
+from hubel.data.places import cache_folder, keep_arrays
 
 BLOCK = 256  # files per task
+HEAD = 4096  # bytes of a file: where a JPEG without tags says its size
 VERSION = b"1"  # of what `header` accepts
 
 
@@ -60,6 +61,13 @@ def _headers(images: FileImages, todo: np.ndarray, workers: int | None) -> np.nd
 
 def _size(images: FileImages, i: int) -> tuple[int, int]:
     try:
+        with open(images.path(i), "rb", buffering=0) as file:  # noqa: PTH123, hot
+            found = plain_size(file.read(HEAD))
+    except OSError:
+        return 0, 0
+    if found is not None:
+        return found if found[0] * found[1] <= images.max_pixels else (0, 0)
+    try:
         head = header(images.path(i), images.max_pixels)
     except BadImage:
         return 0, 0
@@ -68,12 +76,13 @@ def _size(images: FileImages, i: int) -> tuple[int, int]:
 
 def _fingerprints(images: FileImages) -> np.ndarray:
     """(N,) 16 bytes each: of name, size, time of change and inode; kept as two uint64, which sort fast."""
-    out = np.empty((len(images), 2), dtype=np.uint64)
     salt = VERSION + images.max_pixels.to_bytes(16, "little")
-    for i, stat in enumerate(images.stats()):
-        seen = hashlib.blake2b(salt + images.names[i] + b"\0" + stat.tobytes(), digest_size=16)
-        out[i] = np.frombuffer(seen.digest(), dtype=np.uint64)
-    return out
+    stats = images.stats().tobytes()  # 24 bytes each
+    found = [
+        hashlib.blake2b(salt + name + b"\0" + stats[24 * i : 24 * i + 24], digest_size=16).digest()
+        for i, name in enumerate(images.names)
+    ]
+    return np.frombuffer(b"".join(found), dtype=np.uint64).reshape(-1, 2)
 
 
 def _look_up(prints: np.ndarray, keys: np.ndarray, known: np.ndarray) -> np.ndarray:
@@ -102,15 +111,4 @@ def _remember(store: Path, prints: np.ndarray, sizes: np.ndarray, keys: np.ndarr
     if len(keys) <= 4 * len(prints):
         prints, first = np.unique(np.concatenate([prints, keys]), axis=0, return_index=True)
         sizes = np.concatenate([sizes, known])[first]
-    try:
-        store.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=store.parent, prefix=".hubel-", suffix=".tmp", delete=False) as file:
-            temporary = Path(file.name)
-            try:
-                np.savez(file, prints=prints, sizes=sizes)
-                file.flush()
-                temporary.replace(store)
-            finally:
-                temporary.unlink(missing_ok=True)
-    except OSError:
-        return
+    keep_arrays(store, prints=prints, sizes=sizes)
