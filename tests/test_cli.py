@@ -148,6 +148,22 @@ def test_config_prints_each_value_and_its_source(capsys, tmp_path):
     assert "line 2" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("epocs = 3", "There is no option 'epocs'; did you mean 'epochs'?"),
+        ("lr = 3", "There is no option 'lr'; did you mean 'optimizer.lr'?"),
+        ("[optimiser]\nlr = 3", "There is no option 'optimiser'; did you mean 'optimizer'?"),
+        ("[optimizer]\nlrr = 3", "There is no option 'optimizer.lrr'; did you mean 'optimizer.lr'?"),
+        ("qwertz = 3", "There is no option 'qwertz'; `hubel config` lists them."),
+    ],
+)
+def test_a_wrong_key_in_a_configuration(capsys, tmp_path, text, message):
+    (tmp_path / "c.toml").write_text(text)
+    assert main(["config", "--config", str(tmp_path / "c.toml")]) == 2
+    assert capsys.readouterr().err == f"hubel: {tmp_path / 'c.toml'}: {message}\n"
+
+
 # Whole ------------------------------------------------------------------------------------------------------
 
 

@@ -63,6 +63,14 @@ def test_runs_are_compared_and_pruned(tmp_path, capsys):
     assert left == ["a-mlp/1", "a-mlp/4", "a-mlp/5", "b-mlp/2", "b-mlp/3", "c-mlp/1"]
 
 
+def test_json_names_whole_paths(tmp_path, capsys, monkeypatch):
+    """A program that reads them may be in another folder."""
+    monkeypatch.chdir(tmp_path)
+    make_run(Path("mine"), 0.5)
+    assert main(["runs", "--out", "mine", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["runs"][0]["run"] == str(tmp_path / "mine" / "a-mlp" / "1")
+
+
 def test_failed_runs_are_pruned(tmp_path, capsys):
     for state in ("finished", "failed", "interrupted", "running"):
         make_run(tmp_path, 0.5, state=state)

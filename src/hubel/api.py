@@ -18,6 +18,7 @@ from torch import nn
 
 from hubel import driver
 from hubel.driver import Job
+from hubel.effective import effective
 from hubel.options import unflatten
 from hubel.parts import load_dataset, make_plain_network
 from hubel.recipe import Recipe, Setting
@@ -149,7 +150,7 @@ def settle_for(
     """Each effective option of a training on `source`, where it came from and why; nothing is trained."""
     stack = stack_layers(recipe, config, layers, options)
     dataset = load_dataset(source, download=download)
-    return new_session(dataset, stack, recipe_name=recipe if isinstance(recipe, str) else None).settings
+    return effective(new_session(dataset, stack, recipe_name=recipe if isinstance(recipe, str) else None))
 
 
 def create_model(

@@ -123,7 +123,7 @@ def convert(command: Command) -> Outcome:
     if form is None:
         raise UserError(f"'hubel convert {source} {out}' needs --format coco, yolo, voc, masks, csv or folder.")
     lost = inspecting.convert_data(source, out, form, download=command.has("download"))
-    return 0, {"out": out, "format": form, "lost": lost}, lambda: cli_show.converted(out, lost)
+    return 0, {"out": str(Path(out).absolute()), "format": form, "lost": lost}, lambda: cli_show.converted(out, lost)
 
 
 def info(command: Command) -> Outcome:
@@ -177,7 +177,7 @@ def config(command: Command) -> Outcome:
 def runs(command: Command) -> Outcome:
     from hubel import cli_runs
 
-    root = Path(command.flags.get("out", "runs"))
+    root = Path(command.flags.get("out", "runs")).expanduser().absolute()
     rows = cli_runs.table(root)
     if "prune" not in command.flags:
         if command.has("yes"):

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
-import shutil
 import time
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,38 +12,20 @@ import torch
 
 from hubel import names, outcome, several
 from hubel.announce import Report, Silent, announce
+from hubel.beginnings import write_beginnings
 from hubel.data.dataset import Dataset
+from hubel.endings import ending, saved_where_it_began
 from hubel.errors import UserError
+from hubel.job import Job
 from hubel.options import settings_of, unflatten
 from hubel.rebuild import kept_weights, load_parts, save_parts, warm_start
 from hubel.recipe import Setting
 from hubel.session import Session, named_device, new_session, with_whole_paths
 from hubel.settle import Layers
-from hubel.source import data_facts
-from hubel.tasks.base import Task
 from hubel.training import checkpoint, distributed, machine
-from hubel.training.callbacks import Callback, Logger, LogTo
-from hubel.training.interrupts import undisturbed
+from hubel.training.callbacks import Callback, LogTo
 from hubel.training.loop import Loop
-from hubel.training.manifest import manifest
 from hubel.training.run import RunFolder
-
-
-@dataclass(frozen=True)
-class Job:
-    """What a training is given beside its settings: the user's own objects, and who listens."""
-
-    progress: Any
-    source: Any = None  # as the user gave it: a name, a path, or an object
-    recipe: str | None = None
-    model: Any = None  # an own module or function; names are settings
-    task: Task | None = None
-    from_run: Path | None = None
-    callbacks: tuple[Callback, ...] = ()
-    loggers: tuple[Logger, ...] = ()
-    judged_on: Any = None  # the source of dev and test, where it is another one
-    private: bool = False  # no paths and names of files in the report
-    part_of_several: bool = False  # a fold, a restart: the whole is what is resumed
 
 
 def carry(session: Session, folder: RunFolder, job: Job, state: Mapping[str, Any] | None = None) -> RunFolder:
@@ -94,47 +74,6 @@ def _carry(session: Session, folder: RunFolder, job: Job, state: Mapping[str, An
     return folder
 
 
-@contextlib.contextmanager
-def ending(folder: RunFolder, job: Job) -> Iterator[None]:
-    """Whatever ends a training early is written down, and travels up with the run that can be resumed."""
-    try:
-        yield
-    except KeyboardInterrupt as stop:
-        with undisturbed(), contextlib.suppress(Exception):
-            job.progress.stop()
-            _interrupted(folder, job, stop)
-        raise
-    except BaseException as fault:
-        with contextlib.suppress(Exception):
-            folder.set_state("failed", f"{type(fault).__name__}: {fault}")
-            fault.run = folder.path  # type: ignore[attr-defined]
-        raise
-
-
-def _interrupted(folder: RunFolder, job: Job, stop: KeyboardInterrupt) -> None:
-    """A run that holds a checkpoint can be resumed and says so; one that never began leaves no folder."""
-    if next(folder.path.rglob("checkpoints/last/*.json"), None) is None:
-        if distributed.is_main():
-            shutil.rmtree(folder.path)
-        return
-    stop.run = folder.path  # type: ignore[attr-defined]
-    folder.set_state("interrupted", "Ctrl-C")
-    if not job.part_of_several and distributed.is_main():
-        job.progress.say(f"Interrupted; {folder.path} is saved and can be resumed.")
-
-
-@contextlib.contextmanager
-def saved_where_it_began(loop: Loop, resumed: bool) -> Iterator[None]:
-    """Ctrl-C before the first step leaves a run that can be resumed, too: nothing was drawn or learnt yet."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        if not resumed and distributed.world() == 1:
-            with undisturbed(), contextlib.suppress(Exception):
-                loop.save()
-        raise
-
-
 # New, resumed, several ----------------------------------------------------------------------------------------
 
 
@@ -158,23 +97,6 @@ def weights_of(path: Path) -> Mapping[str, torch.Tensor]:
     """The kept weights of a run."""
     folder = RunFolder.open(path)
     return kept_weights(folder.path, folder.settings["keep"].value or "last")[0]
-
-
-def write_beginnings(session: Session, folder: RunFolder, job: Job) -> None:
-    """What a run folder holds before the first step; network.json comes last and makes it resumable."""
-    folder.write_config(session.settings)
-    folder.write_manifest(
-        manifest(
-            seed=session.recipe.seed,
-            data=data_facts(job.source, job.judged_on, session.dataset),
-            start_from=None if job.from_run is None else str(job.from_run.absolute()),
-            device=str(session.device),
-            launcher=distributed.launcher(),
-        )
-    )
-    folder.write_quarantine(session.dataset.quarantine)
-    folder.write_splits(session.dataset.splits)
-    save_parts(session, folder.path / "network.json")
 
 
 def begin(session: Session, folder: RunFolder, job: Job) -> RunFolder:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from hubel.effective import effective
 from hubel.metrics.interval import Interval, bootstrap, wilson
 from hubel.report import values
 from hubel.session import Session
@@ -50,7 +51,7 @@ def report_data(
         samples=samples(session, found) if found else None,
         filters=pictures(session.network),
         throughput=throughput(folder, session),
-        configuration=[values.ConfigRow(k, s.value, s.source, s.reason) for k, s in sorted(session.settings.items())],
+        configuration=[values.ConfigRow(k, s.value, s.source, s.reason) for k, s in sorted(effective(session).items())],
         manifest=folder.manifest,
         quarantine=[values.Quarantined(bad.name, bad.reason) for bad in session.dataset.quarantine],
         warnings=[*notes],

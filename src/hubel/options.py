@@ -8,6 +8,7 @@ An option of the network or the task (`model.…`, `task.…`) stays what it is:
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import functools
 from collections.abc import Iterable, Mapping
 from types import NoneType, UnionType
@@ -37,7 +38,7 @@ def convert(key: str, value: Any) -> Any:
     """`value` (a word from the command line, or a value from TOML or Python) as the type of option `key`."""
     known = fields_by_key()
     if key not in known:
-        raise UserError(f"There is no option '{key}'{did_you_mean(key, known)}")
+        raise UserError(f"There is no option '{key}'{closest(key)}")
     f, hint = known[key]
     kinds = [kind for kind in _alternatives(hint) if kind is not NoneType]
     optional = NoneType in _alternatives(hint)
@@ -52,6 +53,19 @@ def convert(key: str, value: Any) -> Any:
     if within is not None and not within.holds(converted):
         raise UserError(f"Option '{key}' needs {within.words}, got {converted}.")
     return converted
+
+
+def closest(key: str) -> str:
+    """The tail of a message: the option that was meant, in a group or not; a hundred names would help nobody."""
+    known = fields_by_key()
+    leaves = {name.rpartition(".")[2]: name for name in reversed(known)}
+    leaf = key.rpartition(".")[2]
+    near = difflib.get_close_matches(key, [*known, *GROUPS, *OPEN_GROUPS], n=1) or difflib.get_close_matches(
+        leaf, leaves, n=1
+    )
+    if not near:
+        return "; `hubel config` lists them."
+    return f"; did you mean '{leaves.get(near[0], near[0])}'?"
 
 
 def _alternatives(hint: Any) -> tuple[Any, ...]:
@@ -110,7 +124,7 @@ def flatten_nested(options: Mapping[str, Any]) -> dict[str, Any]:
         else:
             flat[key] = value
         if group not in OPEN_GROUPS and group not in GROUPS and key not in fields_by_key():
-            raise UserError(f"There is no option '{key}'{did_you_mean(key, fields_by_key())}")
+            raise UserError(f"There is no option '{key}'{closest(key)}")
     return flat
 
 

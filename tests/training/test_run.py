@@ -95,18 +95,32 @@ def test_metrics_predictions_manifest(run):
     assert found["versions"]["python"] == ".".join(map(str, sys.version_info[:3])) and "processor" in found["hardware"]
 
 
-def test_the_manifest_names_the_commit(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
-    assert manifest()["git"] is None
+def commit(folder):
+    """A repository with one tracked file, `a`; returns its commit."""
+    folder.mkdir(exist_ok=True)
+    (folder / "a").write_text("1")
     who = ["-c", "user.name=a", "-c", "user.email=a@b"]
-    (tmp_path / "a").write_text("1")
-    for words in (["init", "-q"], ["add", "a"], [*who, "commit", "-qm", "x"]):
-        subprocess.run(["git", *words], check=True)
-    head = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
-    assert manifest()["git"] == {"commit": head, "changed": False}
-    (tmp_path / "a").write_text("2")
-    assert manifest()["git"] == {"commit": head, "changed": True}
+    for words in (["init", "-q"], ["add", "a"], [*who, "commit", "-qm", str(folder)]):
+        subprocess.run(["git", "-C", folder, *words], check=True)
+    found = subprocess.run(["git", "-C", folder, "rev-parse", "HEAD"], capture_output=True, text=True, check=True)
+    return found.stdout.strip()
+
+
+def test_the_manifest_names_the_commit(tmp_path, monkeypatch):
+    """Of the user's own code, else of the folder that the command runs in."""
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    (tmp_path / "plain").mkdir()
+    monkeypatch.chdir(tmp_path / "plain")
+    assert manifest()["git"] is None
+    code, here = commit(tmp_path / "code"), commit(tmp_path / "here")
+    assert code != here
+    monkeypatch.chdir(tmp_path / "here")
+    assert manifest()["git"] == {"commit": here, "changed": False, "folder": str(tmp_path / "here")}
+    assert manifest(code=[tmp_path / "plain"])["git"]["commit"] == here
+    (tmp_path / "code" / "deep").mkdir()
+    (tmp_path / "code" / "a").write_text("2")
+    found = manifest(code=[tmp_path / "code" / "deep"])["git"]
+    assert found == {"commit": code, "changed": True, "folder": str(tmp_path / "code")}
 
 
 def test_looks_at_the_test_part_are_counted(run):

@@ -6,23 +6,35 @@ import platform
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
-from hubel.training.machine import processor
+from hubel.training.machine import cores, processor
 
 
-def manifest(**facts: Any) -> dict[str, Any]:
-    """What a reader needs to repeat the run: versions, git, hardware, command; `facts` are added."""
+def manifest(code: Sequence[Path] = (), **facts: Any) -> dict[str, Any]:
+    """What a reader needs to repeat the run: versions, git, hardware, command; `facts` are added.
+
+    `code` are the folders of the user's own networks and tasks: the commit is that of their repository, else that of
+    the folder which the command runs in; None where neither is in one.
+    """
     packages = ("hubel", "torch", "numpy", "pillow", "opencv-python-headless", "safetensors", "scikit-learn")
     return {
         "created": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "command": sys.argv,
         "versions": {"python": platform.python_version(), **{name: _version(name) for name in packages}},
-        "hardware": {"machine": platform.machine(), "system": platform.platform(), "processor": processor()},
-        "git": _git(),
+        "hardware": _hardware(),
+        "git": next((found for found in map(_git, [*code, Path.cwd()]) if found is not None), None),
         **facts,
     }
+
+
+def _hardware() -> dict[str, Any]:
+    return {
+        "machine": platform.machine(), "system": platform.platform(), "processor": processor(), "cores": cores(),
+    }  # fmt: skip
 
 
 def _version(name: str) -> str | None:
@@ -32,13 +44,15 @@ def _version(name: str) -> str | None:
         return None
 
 
-def _git() -> dict[str, Any] | None:
-    """The commit of the folder that the command runs in, where it is a repository."""
+def _git(folder: Path) -> dict[str, Any] | None:
+    """The commit of the repository that `folder` is in, its top folder, and whether tracked files differ from it."""
 
     def ask(*words: str) -> str:
-        return subprocess.run(["git", *words], capture_output=True, text=True, timeout=5, check=True).stdout.strip()
+        done = subprocess.run(["git", "-C", folder, *words], capture_output=True, text=True, timeout=5, check=True)
+        return done.stdout.strip()
 
     try:
-        return {"commit": ask("rev-parse", "HEAD"), "changed": bool(ask("status", "--porcelain", "-uno"))}
+        commit, top = ask("rev-parse", "HEAD"), ask("rev-parse", "--show-toplevel")
+        return {"commit": commit, "changed": bool(ask("status", "--porcelain", "-uno")), "folder": top}
     except (OSError, subprocess.SubprocessError):
         return None
