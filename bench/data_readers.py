@@ -47,9 +47,10 @@ def _count(batches: Any) -> int:
 
 
 def _hubel(dataset: Any, work: Work, size: int, augment: Any, path: str) -> Epoch:
-    from hubel.data.loader import Loader, parts_of
+    from hubel.data.loader import Loader
     from hubel.data.order import epoch_order
     from hubel.data.preprocess import Preprocess
+    from hubel.data.shares import parts_of
     from hubel.session import keep_memory
 
     keep_memory()  # as a training does

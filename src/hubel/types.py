@@ -28,6 +28,74 @@ def map_tensors(value: Any, function) -> Any:
     return value
 
 
+def select(value: Any, rows: Tensor) -> Any:
+    """The images `rows` (n,) int64 of targets in nested dicts and tuples; packed ones bring their own `take`."""
+    if isinstance(value, Tensor):
+        return value[rows.to(value.device)]
+    if hasattr(value, "take"):
+        return value.take(rows)
+    if isinstance(value, Mapping):
+        return {key: select(item, rows) for key, item in value.items()}
+    if isinstance(value, tuple):
+        return tuple(select(item, rows) for item in value)
+    return value
+
+
+@dataclass(frozen=True)
+class Boxes:
+    """M objects in B images, packed: images have different numbers of them, many have none."""
+
+    boxes: Tensor  # (M, 4) float32 x0, y0, x1, y1 in pixels of `Batch.images`; NaN where keypoints are all it has
+    labels: Tensor  # (M,) int64: position in Dataset.classes
+    image: Tensor  # (M,) int64, rising: position in the batch
+    flags: Tensor  # (M,) uint8: bits of data/objects.py; 1: a crowd, 2: difficult
+    count: int  # B
+    keypoints: Tensor | None = None  # (M, J, 3) float32 x, y, v; v: 0 none, 1 hidden, 2 visible
+    areas: Tensor | None = None  # (M,) float32: of the object itself, where the dataset says it
+    masks: Tensor | None = None  # (M, h, w) bool, where the task asked for Instances
+    source: Boxes | None = None  # in evaluation: every object, none dropped or cut, in pixels of the source images
+
+    @property
+    def crowd(self) -> Tensor:
+        """(M,) bool: several objects that nobody told apart."""
+        return self.flags & 1 > 0
+
+    def take(self, rows: Tensor) -> Self:
+        """Those of the images `rows` (n,), in that order; image k of the result is image rows[k]."""
+        rows = rows.to(self.image.device)
+        counts = torch.bincount(self.image, minlength=self.count)
+        first, many = (counts.cumsum(0) - counts)[rows], counts[rows]
+        image = torch.repeat_interleave(torch.arange(len(rows), device=rows.device), many)
+        place = torch.arange(len(image), device=rows.device) + (first - (many.cumsum(0) - many))[image]
+        parts = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("image", "count", "source")}
+        cut: dict[str, Any] = {name: None if part is None else part[place] for name, part in parts.items()}
+        source = None if self.source is None else self.source.take(rows)
+        return replace(self, **cut, image=image, count=len(rows), source=source)
+
+    def part(self, start: int, stop: int) -> Self:
+        return self.take(torch.arange(start, min(stop, self.count)))
+
+
+@dataclass(frozen=True)
+class PixelClasses:
+    """A class for every pixel of B images; 255 takes no part."""
+
+    values: Tensor  # (B, h, w) uint8: position in the classes of the masks
+    source: tuple[Tensor, ...] | None = None  # in evaluation: B tensors (H, W), in pixels of the source images
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def take(self, rows: Tensor) -> Self:
+        """Those of the images `rows` (n,), in that order."""
+        source = None if self.source is None else tuple(self.source[row] for row in rows.tolist())
+        return replace(self, values=self.values[rows.to(self.values.device)], source=source)
+
+    def part(self, start: int, stop: int) -> Self:
+        source = None if self.source is None else self.source[start:stop]
+        return replace(self, values=self.values[start:stop], source=source)
+
+
 @dataclass(frozen=True)
 class Mix:
     """The other image in each example of a mixed batch: the loss is share · L(own) + (1 − share) · L(other)."""

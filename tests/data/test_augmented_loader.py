@@ -1,7 +1,5 @@
 """Everything that an augmentation can do, through the loader: the same bits from every path and point of resumption."""
 
-from dataclasses import dataclass
-
 import numpy as np
 import pytest
 import torch
@@ -13,8 +11,10 @@ from hubel.data.chosen import Chosen
 from hubel.data.dataset import Dataset
 from hubel.data.geometric import Geometric
 from hubel.data.images import ArrayImages
-from hubel.data.loader import Loader, choose_path
+from hubel.data.loader import Loader
 from hubel.data.mixing import Mixing
+from hubel.data.objects import Objects
+from hubel.data.path import choose_path
 from hubel.data.photometric import Colour, Texture, apply_look
 from hubel.data.preprocess import Preprocess
 from hubel.errors import UserError
@@ -131,29 +131,19 @@ def test_large_images_are_turned_and_fitted_in_one_resampling():
         np.testing.assert_allclose(matrix, draws.matrices[0] @ preprocess.matrix(*image.shape[:2]), atol=1e-4)
 
 
-@dataclass(frozen=True)
-class Marks:
-    """Targets that follow: one point per image."""
-
-    points: torch.Tensor
-
-    def follow(self, moves):
-        moved = [move.points(p[None].numpy())[0] for move, p in zip(moves, self.points, strict=True)]
-        return torch.from_numpy(np.stack(moved))
-
-
 @pytest.mark.parametrize("path", ["resident", "decoded"])
 def test_targets_follow_their_pixels(path):
     """A white pixel is the brightest of the moved image, where its target says."""
     pixels = np.zeros((24, 16, 18, 1), np.uint8)
     pixels[:, 6:9, 9:12] = 255
-    data = Dataset("dots", ArrayImages(pixels), {"label": np.zeros(24, np.int64)}, ("a",))
-    points = torch.tensor([[10.5, 7.5]], dtype=torch.float64).repeat(24, 1)
+    dots = np.tile([10.5, 7.5, 2], (24, 1, 1)).astype(np.float32)
+    objects = Objects(np.arange(25), np.full((24, 4), np.nan), np.zeros(24, np.int64), keypoints=dots)
+    data = Dataset("dots", ArrayImages(pixels), {"objects": objects}, ("a",))
     augment = Augment(shift=1, flip="random", geometric=Geometric(rotate=20, elastic=0.05))
-    made = Loader(data, lambda i: Marks(points[i]), Preprocess.choose(data), augment=augment, seed=1, path=path)
+    made = Loader(data, lambda i: data.take("objects", i), Preprocess.choose(data), augment=augment, seed=1, path=path)
     y, x = np.mgrid[:16, :18] + 0.5
     for batch in batches(made, ORDER, 0, 8):
-        for image, point in zip(batch.images[:, 0].numpy(), batch.targets.numpy(), strict=True):
+        for image, point in zip(batch.images[:, 0].numpy(), batch.targets.keypoints[:, 0, :2].numpy(), strict=True):
             centre = np.array([(x * image).sum(), (y * image).sum()]) / image.sum()
             assert np.abs(centre - point).max() < 0.25
 

@@ -11,8 +11,10 @@ from standins import ListImages, dataset, photos, targets, thumbnails
 
 from hubel.data.apply import apply_image
 from hubel.data.augment import Augment
-from hubel.data.loader import Loader, choose_path, parts_of
+from hubel.data.loader import Loader
+from hubel.data.path import choose_path
 from hubel.data.preprocess import Preprocess
+from hubel.data.shares import parts_of
 from hubel.errors import UserError
 from hubel.ops.geometry import move_points
 
@@ -251,10 +253,10 @@ def test_choose_path(monkeypatch):
     assert choose_path(small, stretch((14, 14)), "cpu", AUGMENT)[0] == "resident"
     needed = 24 * 12 * 12 * 3
     for free, path in ((4 * needed, "resident"), (4 * needed - 1, "decoded")):
-        monkeypatch.setattr("hubel.data.loader.free_memory", lambda device, free=free: free)
+        monkeypatch.setattr("hubel.data.path.free_memory", lambda device, free=free: free)
         assert choose_path(small, stretch((12, 12)), "cpu")[0] == path
     deep = dataset(thumbnails(dtype=np.uint16))  # four bytes a number once resident
-    monkeypatch.setattr("hubel.data.loader.free_memory", lambda device: 15 * needed)
+    monkeypatch.setattr("hubel.data.path.free_memory", lambda device: 15 * needed)
     assert choose_path(deep, stretch((12, 12), depth=16), "cpu")[0] == "decoded"
 
 

@@ -16,9 +16,10 @@ from hubel.data.findings import Finding
 from hubel.data.formats import open_path
 from hubel.data.formats import pack as packs
 from hubel.data.images import ArrayImages, PackedNames
-from hubel.data.loader import Loader, choose_path
+from hubel.data.loader import Loader
 from hubel.data.objects import CROWD, Objects, Skeleton
 from hubel.data.pack_write import pack
+from hubel.data.path import choose_path
 from hubel.data.preprocess import Preprocess
 from hubel.data.ragged import Ragged
 from hubel.data.sizes import image_sizes

@@ -16,6 +16,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from hubel.data.arrange import Collage
 from hubel.data.chosen import Chosen, together
 from hubel.data.draws import integers, uniform
 from hubel.data.geometric import Amounts, Geometric, matrices, upside_down
@@ -71,6 +72,7 @@ class Augment:
     texture: Texture = field(default_factory=Texture)
     chosen: Chosen | None = None
     mixing: Mixing = field(default_factory=Mixing)
+    collage: Collage = field(default_factory=Collage)
 
     def __post_init__(self) -> None:
         check_border(self.border)
@@ -103,6 +105,7 @@ class Augment:
     @classmethod
     def from_settings(cls, settings: Mapping[str, Any]) -> Self:
         kinds = {"geometric": Geometric, "colour": Colour, "texture": Texture, "chosen": Chosen, "mixing": Mixing}
+        kinds |= {"collage": Collage}
         values = {name: _tuples(value) for name, value in settings.items()}
         return cls(**{name: kinds[name](**v) if name in kinds else v for name, v in values.items()})
 

@@ -1,8 +1,8 @@
-"""Scenes out of several images, objects and all: mosaic (four images around a point, arXiv:2004.10934) and copy-paste
-(objects of one image onto another, arXiv:2012.07177).
+"""Scenes out of several images: where the quadrants of a mosaic lie, and what objects laid over others leave of them.
 
-Both come first among the stages: each image is resampled once, straight into its place. Images (H, W, C) uint8 -> (h,
-w, C); objects of one image each. What is drawn is given as numbers in [0, 1): pure functions.
+arXiv:2004.10934 (mosaic), arXiv:2012.07177 (copy-paste). Both come first among the stages: each image is resampled
+once, straight into its place. Everything here is a pure function of one scene's moves and objects; what is drawn is in
+arrange.py. Masks (h, w) bool.
 """
 
 from __future__ import annotations
@@ -14,57 +14,36 @@ from typing import Any
 import numpy as np
 
 from hubel.data import rle
-from hubel.data.moved import move_objects
 from hubel.data.objects import Objects, join
 from hubel.data.polygons import fill
 from hubel.data.ragged import Ragged
-from hubel.ops.follow import Move, Rules
+from hubel.ops.follow import Rules
 from hubel.ops.geometry import compose, scaling, translation
-from hubel.ops.resize import warp
 
 MIDDLE = (0.3, 0.7)  # where the four images meet, as shares of the sides
 CORNERS = ((0, 0), (1, 0), (0, 1), (1, 1))  # quadrants, left to right and top to bottom
+HIDDEN, VISIBLE = 1, 2  # keypoints
+Frame = tuple[int, int, int, int]  # x0, y0, x1, y1
 
 
-# Mosaic ----------------------------------------------------------------------------------------------------------
+def quadrant(role: int, content: np.ndarray, size: tuple[int, int], u: np.ndarray) -> tuple[np.ndarray, Frame]:
+    """Where an image goes that would fill `content` (4,) x0, y0, x1, y1 of a target of `size` (h, w) if it were alone.
 
-
-def mosaic_moves(sizes: Sequence[tuple[int, int]], size: tuple[int, int], u: np.ndarray) -> list[Move]:
-    """Where four images of `sizes` go: each covers its quadrant, with its inner corner at the point where all meet.
-
-    u (6,): the point (x, y), and each image's scale between half and all of the target.
+    -> (3, 3) from there to its place in the mosaic, and the part of the target that shows it. It covers its quadrant,
+    with its inner corner at the point where all four meet. u (6,) in [0, 1), the same for all: the point (x, y), and
+    each image's scale, from half of what it has alone to all of it.
     """
-    meet = np.rint((MIDDLE[0] + u[:2] * (MIDDLE[1] - MIDDLE[0])) * [size[1], size[0]])
-    moves = []
-    for (right, below), source, part in zip(CORNERS, sizes, u[2:], strict=True):
-        low = np.where([right, below], meet, 0)
-        high = np.where([right, below], [size[1], size[0]], meet)
-        extent = np.array([source[1], source[0]], dtype=np.float64)
-        scale = max(*((high - low) / extent), (0.5 + 0.5 * part) * min(size[1] / extent[0], size[0] / extent[1]))
-        corner = meet - np.where([right, below], 0, extent * scale)
-        matrix = compose(scaling(scale, scale), translation(*corner))
-        moves.append(Move(matrix, source, size, frame=(*low.tolist(), *high.tolist())))
-    return moves
-
-
-def paste(images: Sequence[np.ndarray], moves: Sequence[Move]) -> np.ndarray:
-    """Each image through its move into its frame of one canvas."""
-    canvas = np.zeros((*moves[0].size, images[0].shape[2]), images[0].dtype)
-    for image, move in zip(images, moves, strict=True):
-        x0, y0, x1, y1 = (round(v) for v in move.window)
-        canvas[y0:y1, x0:x1] = warp(image, compose(move.matrix, translation(-x0, -y0)), (y1 - y0, x1 - x0), "edge")
-    return canvas
-
-
-def mosaic(
-    images: Sequence[np.ndarray], objects: Sequence[Objects] | None, size: tuple[int, int], u: np.ndarray
-) -> tuple[np.ndarray, Objects | None]:
-    """Four images, and the objects of each, as one; u (6,) in [0, 1)."""
-    moves = mosaic_moves([(image.shape[0], image.shape[1]) for image in images], size, u)
-    canvas = paste(images, moves)
-    if objects is None:
-        return canvas, None
-    return canvas, together([move_objects(part, [move]) for part, move in zip(objects, moves, strict=True)])
+    extent = np.array([size[1], size[0]], dtype=np.float64)
+    meet = np.rint((MIDDLE[0] + u[:2] * (MIDDLE[1] - MIDDLE[0])) * extent)
+    corner = np.array(CORNERS[role])
+    low, high = np.where(corner, meet, 0), np.where(corner, extent, meet)
+    own = content[2:] - content[:2]
+    scale = max(*((high - low) / own), 0.5 + 0.5 * u[2 + role])
+    matrix = compose(
+        translation(*-content[:2]), scaling(scale, scale), translation(*(meet - np.where(corner, 0, own * scale)))
+    )
+    x0, y0, x1, y1 = (round(v) for v in (*low.tolist(), *high.tolist()))
+    return matrix, (x0, y0, x1, y1)
 
 
 def together(parts: Sequence[Objects]) -> Objects:
@@ -86,46 +65,62 @@ def outline_mask(objects: Objects, m: int, size: tuple[int, int]) -> np.ndarray:
     return canvas
 
 
-def copy_paste(
-    image: np.ndarray,
-    objects: Objects,
-    other: np.ndarray,
-    theirs: Objects,
-    chosen: np.ndarray,
-    rules: Rules | None = None,
-) -> tuple[np.ndarray, Objects]:
-    """The objects `chosen` (M,) bool of another image of the same size, laid onto this one.
+def cut_out(objects: Objects, size: tuple[int, int]) -> tuple[Objects, np.ndarray]:
+    """Of one image's objects those that have an outline or a mask, so that they can be cut out; and their pixels."""
+    masks = [outline_mask(objects, m, size) for m in range(objects.count)]
+    there = np.array([mask.any() for mask in masks], dtype=bool)
+    return objects.where(there), np.logical_or.reduce([np.zeros(size, dtype=bool), *masks])
 
-    Only objects with an outline or a mask can be cut out. What they cover is taken from the objects below, which keep
-    the rest as a run-length mask, with its box; those of which too little is left are gone.
+
+def lay_over(below: Objects, above: Objects, covered: np.ndarray, rules: Rules | None = None) -> Objects:
+    """The objects of one image with those of another laid onto them, which cover the pixels `covered` (h, w).
+
+    What is left of an object below is a run-length mask, with its box, or the box alone where it has no outline; if it
+    is too little the object is gone. Its keypoints under the cover are hidden ones.
     """
-    size, rules = (image.shape[0], image.shape[1]), rules or Rules()
-    masks = [outline_mask(theirs, m, size) if chosen[m] else None for m in range(theirs.count)]
-    used = np.array([mask is not None and bool(mask.any()) for mask in masks], dtype=bool)
-    if not used.any():
-        return image, objects
-    covered = np.logical_or.reduce([mask for mask, use in zip(masks, used, strict=True) if use and mask is not None])
-    out = np.where(covered[:, :, None], other, image)
-    return out, together([_below(objects, covered, size, rules), _with_runs(theirs.where(used))])
+    if not covered.any():
+        return below
+    return together([_below(below, covered, rules or Rules()), with_runs(above)])
 
 
-def _below(objects: Objects, covered: np.ndarray, size: tuple[int, int], rules: Rules) -> Objects:
-    """What is left of objects under the pixels `covered` (h, w)."""
-    objects = _with_runs(objects)
+def _below(objects: Objects, covered: np.ndarray, rules: Rules) -> Objects:
+    size = (covered.shape[0], covered.shape[1])
+    objects = with_runs(objects)
     boxes, keep = objects.boxes.copy(), np.ones(objects.count, dtype=bool)
     rings, runs = _lists(objects)
     areas = objects.areas.copy()
     for m in range(objects.count):
         whole = outline_mask(objects, m, size)
+        outlined = bool(whole.any())
+        whole = whole if outlined else _box_mask(boxes[m], size)
         if not (whole & covered).any():
             continue
         left = whole & ~covered
         keep[m] = rules.keeps(float(left.sum()), left.sum() / whole.sum())
-        rings[m], runs[m] = [], rle.encode(left)
-        boxes[m] = rle.box(runs[m], size[0])
         if len(areas):
             areas[m] *= left.sum() / whole.sum()
-    return _repacked(objects, rings, runs, boxes=boxes, areas=areas).where(keep)
+        if outlined:
+            rings[m], runs[m] = [], rle.encode(left)
+            boxes[m] = rle.box(runs[m], size[0])
+    keypoints = _hidden(objects.keypoints, covered)
+    return _repacked(objects, rings, runs, boxes=boxes, areas=areas, keypoints=keypoints).where(keep)
+
+
+def _box_mask(box: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Pixels whose centres lie in a box; none where it is NaN."""
+    y, x = np.ogrid[: size[0], : size[1]]
+    return (x + 0.5 > box[0]) & (x + 0.5 < box[2]) & (y + 0.5 > box[1]) & (y + 0.5 < box[3])
+
+
+def _hidden(keypoints: np.ndarray, covered: np.ndarray) -> np.ndarray:
+    """(M, J, 3) with visibility HIDDEN where a visible one is covered."""
+    if not len(keypoints):
+        return keypoints
+    x, y = (np.clip(keypoints[..., k].astype(np.int64), 0, covered.shape[1 - k] - 1) for k in (0, 1))
+    under = covered[y, x] & (keypoints[..., 2] == VISIBLE)
+    out = keypoints.copy()
+    out[under, 2] = HIDDEN
+    return out
 
 
 def _lists(objects: Objects) -> tuple[list, list]:
@@ -135,7 +130,7 @@ def _lists(objects: Objects) -> tuple[list, list]:
     return rings, runs
 
 
-def _with_runs(objects: Objects) -> Objects:
+def with_runs(objects: Objects) -> Objects:
     """With both columns, outlines and runs, so that objects of two images can be joined."""
     return _repacked(objects, *_lists(objects))
 

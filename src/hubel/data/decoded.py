@@ -11,7 +11,7 @@ import multiprocessing
 import signal
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,37 +21,34 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from hubel.data.assemble import Assembler, Request
 from hubel.data.read import Examples, Reader
-from hubel.data.resident import Fetched
+from hubel.data.resident import Fetched, fetched
 from hubel.errors import UserError
 
 AHEAD = 4  # batches that each worker has ready
-Key = tuple[int, np.ndarray, np.ndarray]  # epoch, slots (B,), positions in the dataset (B,)
 
 
 class _Batches(Dataset):
-    """A batch per key, read in whichever process asks."""
+    """A batch per request, read in whichever process asks."""
 
-    def __init__(self, reader: Reader):
-        self.reader = reader
+    def __init__(self, assembler: Assembler):
+        self.assembler = assembler
 
-    def __getitem__(self, key: Key) -> tuple[torch.Tensor, Examples]:
-        examples = self.reader.many(*key)
+    def __getitem__(self, request: Request) -> tuple[torch.Tensor, Examples]:
+        examples = self.assembler.batch(request)
         pixels = torch.from_numpy(examples.pixels)  # a tensor travels by shared memory, and can be pinned
         return pixels, replace(examples, pixels=np.empty(0))
 
 
-class _Keys(Sampler):
-    """What is to be read next; replaced before each epoch."""
+class _Requests(Sampler):
+    """What is to be read next; replaced before each epoch. They are made only when a worker is free for them."""
 
     def __init__(self) -> None:
-        self.keys: list[Key] = []
+        self.requests: Iterable[Request] = ()
 
-    def __iter__(self) -> Iterator[Key]:
-        return iter(self.keys)
-
-    def __len__(self) -> int:
-        return len(self.keys)
+    def __iter__(self) -> Iterator[Request]:
+        return iter(self.requests)
 
 
 def _start_worker(worker: int) -> None:
@@ -81,26 +78,23 @@ class Decoded:
     """Batches of a Reader, from `workers` processes (0: in this one)."""
 
     def __init__(self, reader: Reader, device: torch.device, workers: int):
-        self.reader, self.device, self.workers = reader, device, workers
-        self.keys = _Keys()
+        self.assembler, self.device, self.workers = Assembler(reader), device, workers
+        self.requests = _Requests()
         self.loader: DataLoader | None = None
         self.turn = 0
 
-    def fetch(self, order: np.ndarray, epoch: int, parts: list[np.ndarray]) -> Iterator[Fetched]:
-        """One batch per part; `parts` are the slots of each."""
-        keys = [(epoch, slots, order[slots]) for slots in parts]
-        for pixels, rest in self._read(keys):
-            moved = pixels.to(self.device, non_blocking=True)
-            matrices, sizes = (torch.from_numpy(a).to(self.device) for a in (rest.matrices, rest.sizes))
-            yield Fetched(moved, matrices, sizes, rest.erase, rest.faults, rest.control)
+    def fetch(self, requests: Iterable[Request]) -> Iterator[Fetched]:
+        """One batch per request."""
+        for pixels, rest in self._read(requests):
+            yield fetched(pixels, rest, self.device)
 
-    def _read(self, keys: list[Key]) -> Iterator[tuple[torch.Tensor, Examples]]:
+    def _read(self, requests: Iterable[Request]) -> Iterator[tuple[torch.Tensor, Examples]]:
         if self.workers == 0:
-            source = _Batches(self.reader)
-            yield from (source[key] for key in keys)
+            source = _Batches(self.assembler)
+            yield from (source[request] for request in requests)
             return
         self.turn += 1
-        turn, self.keys.keys = self.turn, keys
+        turn, self.requests.requests = self.turn, requests
         if self.loader is None:
             self.loader = self._start()
         results = iter(self.loader)
@@ -128,9 +122,9 @@ class Decoded:
 
     def _make(self) -> DataLoader:
         return DataLoader(
-            _Batches(self.reader),
+            _Batches(self.assembler),
             batch_size=None,
-            sampler=self.keys,
+            sampler=self.requests,
             num_workers=self.workers,
             collate_fn=_as_it_comes,
             pin_memory=self.device.type == "cuda",

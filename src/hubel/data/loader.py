@@ -4,11 +4,15 @@
 *packed*: the same, from images that stand ready, see data/packed.py.
 An example's place in the epoch is its slot, its position in `order`; what is drawn for it depends on (seed, epoch,
 slot) alone, so neither path, workers, processes nor the batch where a training resumes change what is seen.
+
+Targets that lie in the image are moved with it: `targets` gives Objects or Masks of any images, in source pixels, and a
+batch carries `Boxes` and `PixelClasses` of its own, in its pixels. See targets.py and placed.py.
 """
 
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any, Self
@@ -16,76 +20,25 @@ from typing import Any, Self
 import numpy as np
 import torch
 
-from hubel.data.apply import erase, not_at_once
+from hubel.data.apply import erase
+from hubel.data.arrange import Parts
+from hubel.data.assemble import Request
 from hubel.data.augment import Augment
 from hubel.data.backgrounds import Backgrounds
 from hubel.data.dataset import Dataset
 from hubel.data.decoded import Decoded
-from hubel.data.memory import free_memory
-from hubel.data.mixing import mix
+from hubel.data.mixing import mix_batch
 from hubel.data.packed import PackedImages
+from hubel.data.path import PATHS, choose_path
 from hubel.data.preprocess import Preprocess
 from hubel.data.read import Reader
 from hubel.data.resident import Fetched, Resident
-from hubel.data.shares import owned_parts
+from hubel.data.shares import owned_parts, parts_of
+from hubel.data.targets import check_collage, columns_of, filled, slim, tensors
 from hubel.errors import UserError
-from hubel.ops.follow import Move
-from hubel.types import Batch, Mix, map_tensors
+from hubel.types import Batch, map_tensors
 
-LARGEST = 64  # pixels: images up to this side may be resident
-SHARE = 1 / 4  # of the free memory that they may take
-SAMPLE = 200  # images that are looked at to learn the sizes of a folder
-PATHS = ("resident", "packed", "decoded")
-
-
-def choose_path(
-    dataset: Dataset, preprocess: Preprocess, device: torch.device | str, augment: Augment | None = None
-) -> tuple[str, str]:
-    """ "resident", "packed" or "decoded", and why: resident are same-size images up to 64 px in at most ¼ of memory."""
-    packed = isinstance(dataset.images, PackedImages)
-    other, ready = ("packed", ", and stand ready in a pack") if packed else ("decoded", "")
-    sizes = dataset.images.sizes(SAMPLE)
-    if len(np.unique(sizes, axis=0)) > 1:
-        return other, f"the images have different sizes{ready}"
-    if augment is not None and augment.crop and (sizes != preprocess.size).any():
-        return other, f"random crops are cut from images of full size{ready}"
-    if augment is not None and (reason := not_at_once(augment, torch.device(device), preprocess.depth)):
-        return "decoded", reason
-    side = max(*preprocess.size, *sizes.ravel().tolist())
-    if side > LARGEST:
-        return other, f"images of {side} pixels{ready}; up to {LARGEST} would be kept on the device"
-    needed = _bytes(dataset, preprocess)
-    free = free_memory(device)
-    mega = f"{needed / 2**20:,.0f} MiB of {free / 2**20:,.0f} MiB free"
-    if needed > SHARE * free:
-        return other, f"keeping all images on the device would take {mega}, more than a quarter"
-    return "resident", f"all images fit on the device: {mega}"
-
-
-def _bytes(dataset: Dataset, preprocess: Preprocess) -> int:
-    """What all images take once resident; 16 bits become int32."""
-    height, width = preprocess.size
-    return len(dataset.images) * height * width * preprocess.channels * (1 if preprocess.depth == 8 else 4)
-
-
-def parts_of(
-    n: int, batch_size: int, start: int = 0, shard: tuple[int, int] = (0, 1), drop_last: bool = False
-) -> list[np.ndarray]:
-    """The slots of each batch from batch `start` on, of one process: (rank, world).
-
-    A process takes a contiguous part of every global batch, cut between pairs of slots (mixing partners stay
-    together). Where a last batch has fewer pairs than processes, some parts are empty.
-    """
-    rank, world = shard
-    parts = []
-    for low in range(start * batch_size, n, batch_size):
-        high = min(low + batch_size, n)
-        if drop_last and high - low < batch_size:
-            break
-        pairs = (high - low + 1) // 2
-        first, last = (low + 2 * (pairs * r // world) for r in (rank, rank + 1))
-        parts.append(np.arange(first, min(last, high)))
-    return parts
+Asked = tuple[Any, Parts | None]  # what `targets` gave for the images of a batch, and what these are
 
 
 class Loader:
@@ -158,15 +111,18 @@ class Loader:
         self._check_pairs(len(order), batch_size)
         order = np.asarray(order, dtype=np.int64)
         began = time.perf_counter()
-        order, parts = self._parts(order, batch_size, start, shard, drop_last)
+        order, parts, pool = self._parts(order, batch_size, shard, drop_last)
+        parts = parts[start:]
         empty = [len(part) == 0 for part in parts]
         parts = [part if len(part) else np.array([(start + k) * batch_size]) for k, part in enumerate(parts)]
-        fetched = self._fetch(order, epoch, parts)
+        asked: deque[Asked] = deque()
+        fetched = self._fetch(order, epoch, parts, pool, asked)
         for slots, filler in zip(parts, empty, strict=True):
             found = next(fetched)
-            batch = self._batch(found, order[slots], filler)
+            batch = self._batch(found, asked.popleft(), order[slots], filler)
             if self.augment is not None and not filler:
-                batch = self._mix(self._blend(batch, epoch, slots), epoch, slots)
+                batch = self._blend(batch, epoch, slots)
+                batch = mix_batch(batch, self.augment.mixing, self.seed, epoch, slots)
             erase(batch.images, found.erase)
             if self.preprocess.whitening is not None:
                 batch = replace(batch, images=self.preprocess.turn(batch.images))
@@ -175,15 +131,19 @@ class Loader:
             began = time.perf_counter()
 
     def _parts(
-        self, order: np.ndarray, batch_size: int, start: int, shard: tuple[int, int], drop_last: bool
-    ) -> tuple[np.ndarray, list[np.ndarray]]:
-        """Of a pack each process reads its own shards, where there are enough: see data/shares.py."""
+        self, order: np.ndarray, batch_size: int, shard: tuple[int, int], drop_last: bool
+    ) -> tuple[np.ndarray, list[np.ndarray], np.ndarray]:
+        """The order as it is read, the slots of each batch, and the positions that scenes of several are made from.
+
+        Of a pack each process reads its own shards, where there are enough: see data/shares.py.
+        """
         images = self.dataset.images
         owners = images.owners(shard[1]) if isinstance(images, PackedImages) and shard[1] > 1 else None
         if owners is None or self.path == "resident":
-            return order, parts_of(len(order), batch_size, start, shard, drop_last)
-        order, parts = owned_parts(order, owners, batch_size, shard, drop_last)
-        return order, parts[start:]
+            return order, parts_of(len(order), batch_size, shard=shard, drop_last=drop_last), order
+        read, parts = owned_parts(order, owners, batch_size, shard, drop_last)
+        own = order[owners[order] == shard[0]]
+        return read, parts, own if len(own) else order
 
     def _check_pairs(self, count: int, batch_size: int) -> None:
         if self.augment is not None and not self.augment.mixing.plain and batch_size % 2 and batch_size < count:
@@ -191,14 +151,43 @@ class Loader:
                 f"Images are mixed in pairs of neighbours in a batch, so batch_size must be even; got {batch_size}."
             )
 
-    def _fetch(self, order: np.ndarray, epoch: int, parts: list[np.ndarray]) -> Iterator[Fetched]:
+    def _requests(
+        self, order: np.ndarray, epoch: int, parts: list[np.ndarray], pool: np.ndarray, asked: deque[Asked]
+    ) -> Iterator[Request]:
+        """What is to be read, one by one as it is asked for; the targets that go with it wait in `asked`."""
+        collage = None if self.augment is None or self.augment.collage.plain else self.augment.collage
+        for slots in parts:
+            index = order[slots]
+            sources = None if collage is None else collage.draw(self.seed, epoch, slots, index, pool)
+            targets = self.targets(index if sources is None else sources.index)
+            if collage is not None:
+                check_collage(collage, targets)
+            asked.append((targets, sources))
+            columns = tuple(map(slim, columns_of(targets)))
+            yield Request(epoch, slots, index, sources, columns, whole=self.augment is None)
+
+    def _fetch(
+        self,
+        order: np.ndarray,
+        epoch: int,
+        parts: list[np.ndarray],
+        pool: np.ndarray | None = None,
+        asked: deque[Asked] | None = None,
+    ) -> Iterator[Fetched]:
+        requests = self._requests(
+            order, epoch, parts, order if pool is None else pool, deque() if asked is None else asked
+        )
         if self.path != "resident":
-            return self._decoded.fetch(order, epoch, parts)
+            return self._decoded.fetch(requests)
         if not self._residents:
             self._residents.append(Resident.load(self.dataset.images, self.preprocess, self.device))
-        return self._residents[0].fetch(order, epoch, parts, self.augment, self.seed)
+        resident = self._residents[0]
+        if self.augment is not None and not self.augment.collage.plain:
+            return resident.assemble(requests, self.preprocess, self.augment, self.seed)
+        batches = resident.fetch(order, epoch, parts, self.augment, self.seed)
+        return (resident.place(found, next(requests), self.preprocess) for found in batches)
 
-    def _batch(self, fetched: Fetched, index: np.ndarray, filler: bool) -> Batch:
+    def _batch(self, fetched: Fetched, asked: Asked, index: np.ndarray, filler: bool) -> Batch:
         weights = self._weights[index]
         for example, reason in fetched.faults:
             weights[index == example] = 0
@@ -209,22 +198,20 @@ class Loader:
         images = self.preprocess.centre(fetched.pixels).contiguous(memory_format=torch.channels_last)
         return Batch(
             images=images,
-            targets=self._move(self._follow(self.targets(index), fetched)),
+            targets=self._move(self._targets(asked, fetched)),
             index=rows.to(self.device),
             weights=torch.from_numpy(weights).to(self.device),
             sizes=fetched.sizes,
             matrices=fetched.matrices,
         )
 
-    def _follow(self, targets: Any, fetched: Fetched) -> Any:
-        """Targets that lie in the image (boxes, masks …) bring `follow(moves)`: they go where their pixels went."""
-        if not hasattr(targets, "follow"):
-            return targets
-        matrices, sizes = fetched.matrices.double().cpu().numpy(), fetched.sizes.tolist()
-        bent = fetched.control if fetched.control is not None else [None] * len(sizes)
-        size = self.preprocess.size
-        moves = [Move(m, (h, w), size, c) for m, (h, w), c in zip(matrices, sizes, bent, strict=True)]
-        return targets.follow(moves)
+    def _targets(self, asked: Asked, fetched: Fetched) -> Any:
+        """With tensors in place of the columns that lie in the image, and of all else those of the batch's images."""
+        targets, sources = asked
+        columns = columns_of(targets)
+        before = columns if self.augment is None else [None] * len(columns)
+        values = [tensors(value, source) for value, source in zip(fetched.placed, before, strict=True)]
+        return filled(targets, iter(values), None if sources is None else torch.from_numpy(sources.own))
 
     def _blend(self, batch: Batch, epoch: int, slots: np.ndarray) -> Batch:
         """Images with backgrounds laid over them, where that was asked for."""
@@ -235,19 +222,6 @@ class Loader:
         if self._backgrounds is None:
             self._backgrounds = Backgrounds.load(source, share, self.preprocess, self.device)
         return replace(batch, images=self._backgrounds.apply(batch.images, self.seed, epoch, slots))
-
-    def _mix(self, batch: Batch, epoch: int, slots: np.ndarray) -> Batch:
-        """Images mixed with their partners'; one that could not be read is mixed into none, and stays as it is."""
-        assert self.augment is not None
-        if self.augment.mixing.plain:
-            return batch
-        pairs = self.augment.mixing.draw(self.seed, epoch, slots, self.preprocess.size)
-        lost = batch.weights.cpu().numpy() <= 0
-        pairs = pairs.without(lost | lost[pairs.partner])
-        rows = torch.from_numpy(pairs.partner).to(self.device)
-        share = torch.from_numpy(pairs.share).to(batch.weights)
-        other = Mix(map_tensors(batch.targets, lambda tensor: tensor[rows]), share)
-        return replace(batch, images=mix(batch.images, pairs), mix=other)
 
     def _move(self, targets: Any) -> Any:
         return map_tensors(targets, lambda tensor: tensor.to(self.device, non_blocking=True))

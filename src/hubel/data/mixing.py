@@ -9,7 +9,7 @@ Images (B, C, H, W) float, after normalisation: both are linear, so nothing is r
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from torch import Tensor
 
 from hubel.data.draws import symmetric_beta, uniform
 from hubel.errors import UserError
+from hubel.types import Batch, Mix, select
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,3 +130,15 @@ def _paste(images: Tensor, others: Tensor, boxes: np.ndarray) -> None:
     y, x = (torch.arange(n, device=images.device) for n in images.shape[2:])
     inside = ((y >= y0) & (y < y1))[:, None, :, None] & ((x >= x0) & (x < x1))[:, None, None, :]
     images.copy_(torch.where(inside, others, images))
+
+
+def mix_batch(batch: Batch, mixing: Mixing, seed: int, epoch: int, slots: np.ndarray) -> Batch:
+    """Images mixed with their partners'; one that could not be read is mixed into none, and stays as it is."""
+    if mixing.plain:
+        return batch
+    pairs = mixing.draw(seed, epoch, slots, (batch.images.shape[2], batch.images.shape[3]))
+    lost = batch.weights.cpu().numpy() <= 0
+    pairs = pairs.without(lost | lost[pairs.partner])
+    share = torch.from_numpy(pairs.share).to(batch.weights)
+    other = Mix(select(batch.targets, torch.from_numpy(pairs.partner)), share)
+    return replace(batch, images=mix(batch.images, pairs), mix=other)

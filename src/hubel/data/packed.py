@@ -53,6 +53,11 @@ class Shards:
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
 
+    def take(self, index: np.ndarray) -> Self:
+        """Those blobs alone, from the files that are mapped already."""
+        places = {name: getattr(self, name)[index] for name in ("shard", "offset", "length")}
+        return replace(self, **places)
+
     def blob(self, i: int) -> memoryview:
         """Its bytes, in place."""
         shard, start = int(self.shard[i]), int(self.offset[i])
@@ -204,6 +209,10 @@ class PackedMasks:
             colours[number] = self.colours
         joined = np.where(self.number == 255, np.uint8(255), table[self.number])
         return replace(self, number=joined, classes=classes, colours=colours)
+
+    def apart(self) -> Self:
+        """The same masks, without what says where the others of the pack are: small to send."""
+        return replace(self, shards=self.shards.take(self.index), index=np.arange(len(self.index)), names=None)
 
     def digest(self) -> bytes:
         seen = hashlib.blake2b(f"{self.hash} {self.classes}".encode("utf-8", "surrogateescape"), digest_size=16)

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, replace
 from typing import Any
 
+from hubel.data.arrange import Collage
 from hubel.data.augment import Augment
 from hubel.data.chosen import Chosen
 from hubel.data.geometric import Geometric
@@ -19,7 +20,7 @@ from hubel.data.photometric import Colour, Texture
 from hubel.errors import UserError, did_you_mean
 from hubel.recipe import POLICIES
 
-PARTS = {"geometric": Geometric, "colour": Colour, "texture": Texture, "mixing": Mixing}
+PARTS = {"geometric": Geometric, "colour": Colour, "texture": Texture, "mixing": Mixing, "collage": Collage}
 SMALL = 64  # pixels: up to this side images are shifted, larger ones cropped
 
 

@@ -54,6 +54,7 @@ class Examples:
     erase: np.ndarray  # (B, 4) int32
     faults: tuple[tuple[int, str], ...]  # (position in the dataset, reason)
     control: np.ndarray | None = None  # (B, 2, POINTS, POINTS)
+    placed: tuple[Any, ...] = ()  # annotations where their pixels went: see data/placed.py
 
 
 @dataclass(frozen=True)
@@ -71,29 +72,37 @@ class Reader:
 
     def many(self, epoch: int, slots: np.ndarray, index: np.ndarray) -> Examples:
         """The examples at `index` (B,), which stand in `slots` (B,) of `epoch`."""
+        pixels = self.blank(len(index))
+        return collate(self.several(epoch, slots, index, list(pixels)), index, pixels)
+
+    def blank(self, count: int) -> np.ndarray:
+        """(count, h, w, C) black pixels."""
         depth = np.uint8 if self.preprocess.depth == 8 else np.uint16
-        pixels = np.empty((len(index), *self.preprocess.size, self.preprocess.channels), dtype=depth)
+        return np.zeros((count, *self.preprocess.size, self.preprocess.channels), dtype=depth)
+
+    def several(self, epoch: int, slots: np.ndarray, index: np.ndarray, out: Sequence[np.ndarray]) -> list[Example]:
+        """The same, one by one; their pixels are written into `out` too."""
         examples: list[Example] = []
         for start in range(0, len(index), AT_ONCE):
             rows = slice(start, start + AT_ONCE)
-            examples += self._some(epoch, slots[rows], index[rows], list(pixels[rows]))
-        for row, example in zip(pixels, examples, strict=True):
+            examples += self._some(epoch, slots[rows], index[rows], out[rows])
+        for row, example in zip(out, examples, strict=True):
             if example.pixels is not row:
                 row[:] = example.pixels
-        return collate(examples, index, pixels)
+        return examples
 
     def _some(
         self, epoch: int, slots: np.ndarray, index: np.ndarray, out: Sequence[np.ndarray | None]
     ) -> list[Example]:
         """Open all, draw for all at once, then read one after the other, into `out` where that saves a copy."""
-        sources = [self._try(open_image, self.images, int(i)) for i in index]
+        sources = [self.attempt(open_image, self.images, int(i)) for i in index]
         draws = self._draw(epoch, slots, index, [None if isinstance(s, str) else s.size for s in sources])
         return [
-            self._missing(source) if isinstance(source, str) else self._ready(source, int(i), draws, row, out[row])
+            self.missing(source) if isinstance(source, str) else self._ready(source, int(i), draws, row, out[row])
             for row, (source, i) in enumerate(zip(sources, index, strict=True))
         ]
 
-    def _try(self, function: Callable[..., Any], *arguments: Any) -> Any:
+    def attempt(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """What it returns, or the reason why the image, which is the last argument, can't be read."""
         try:
             return function(*arguments)
@@ -124,10 +133,10 @@ class Reader:
     def _ready(self, source: Source, example: int, draws: Draws | None, row: int, out: np.ndarray | None) -> Example:
         if draws is None or self.augment is None or not (self.augment.crop or self.augment.turns):
             return self._fitted(source, example, draws, row)
-        shrunk, rows = _shrinkage(draws, row, source.size), rows_of(draws, row, source.size)
+        shrunk, rows = shrinkage_of(draws, row, source.size), rows_of(draws, row, source.size)
         found = self._pixels(source, example, shrunk, rows)
         if isinstance(found, str):
-            return self._missing(found)
+            return self.missing(found)
         pixels, matrix = resampled(*found, draws, row, out)
         control = None if draws.control is None else draws.control[row]
         return Example(pixels, matrix, source.size, draws.erase[row], control)
@@ -136,7 +145,7 @@ class Reader:
         self, source: Source, example: int, shrunk: float = 1.0, rows: int | None = None
     ) -> tuple[np.ndarray, Scale] | str:
         """With the network's channels and depth; or why the image can't be read."""
-        found = self._try(lambda _: source.pixels(shrunk, rows), example)
+        found = self.attempt(lambda _: source.pixels(shrunk, rows), example)
         if isinstance(found, str):
             return found
         return convert(found[0], self.preprocess.channels, self.preprocess.depth), found[1]
@@ -145,7 +154,7 @@ class Reader:
         """As evaluation sees it, then moved by whole pixels: none is resampled twice."""
         found = self._pixels(source, example)
         if isinstance(found, str):
-            return self._missing(found)
+            return self.missing(found)
         (image, scale), size = found, source.size
         pixels, fit = self.preprocess.geometry(image)
         fit = fit if scale is None else fit * [*scale, 1.0]
@@ -153,14 +162,12 @@ class Reader:
             return Example(pixels, fit, size)
         return Example(apply_image(pixels, draws, row), draws.matrices[row] @ fit, size, draws.erase[row])
 
-    def _missing(self, reason: str) -> Example:
-        height, width = self.preprocess.size
-        depth = np.uint8 if self.preprocess.depth == 8 else np.uint16
-        pixels = np.zeros((height, width, self.preprocess.channels), dtype=depth)
-        return Example(pixels, np.eye(3), (height, width), fault=reason)
+    def missing(self, reason: str) -> Example:
+        """Black, and why."""
+        return Example(self.blank(1)[0], np.eye(3), self.preprocess.size, fault=reason)
 
 
-def _shrinkage(draws: Draws, row: int, size: tuple[int, int]) -> float:
+def shrinkage_of(draws: Draws, row: int, size: tuple[int, int]) -> float:
     """How many source pixels fall on one target pixel, in the direction where they are fewest."""
     matrix = draws.matrices[row]
     if draws.turned:

@@ -8,21 +8,25 @@ from __future__ import annotations
 import itertools
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, Self
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from hubel.data.apply import apply_batch, look_batch
+from hubel.data.assemble import Assembler, Request, kept_of
 from hubel.data.augment import Augment, Draws
+from hubel.data.decode import BadImage
 from hubel.data.images import ArrayImages, Images
+from hubel.data.placed import Layer, Scene, place
 from hubel.data.preprocess import Preprocess
-from hubel.data.read import Reader
+from hubel.data.read import Examples, Reader
 from hubel.data.windows import Windows
+from hubel.ops.follow import Move
 from hubel.ops.geometry import compose
 
 CHUNK = 32  # batches whose draws are made at once
@@ -39,6 +43,15 @@ class Fetched:
     erase: np.ndarray  # (B, 4) int32, on the host
     faults: tuple[tuple[int, str], ...] = ()
     control: np.ndarray | None = None  # (B, 2, POINTS, POINTS) of an elastic distortion, on the host
+    exact: np.ndarray | None = None  # (B, 3, 3) float64: the matrices on the host, where nothing is placed yet
+    placed: tuple[Any, ...] = ()  # annotations where their pixels went: see placed.py
+
+
+def fetched(pixels: Tensor, examples: Examples, device: torch.device) -> Fetched:
+    """A batch that was read image by image, brought to the device."""
+    matrices, sizes = (torch.from_numpy(a).to(device) for a in (examples.matrices, examples.sizes))
+    moved = pixels.to(device, non_blocking=True)
+    return Fetched(moved, matrices, sizes, examples.erase, examples.faults, examples.control, placed=examples.placed)
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,6 +63,7 @@ class Resident:
     sizes: np.ndarray  # (N, 2) int64
     faults: dict[int, str] = field(default_factory=dict)
     _windows: dict[Augment, Windows | None] = field(default_factory=dict)
+    _masks: dict[Any, np.ndarray] = field(default_factory=dict)  # that were read before, by number and position
 
     @classmethod
     def load(cls, images: Images, preprocess: Preprocess, device: torch.device) -> Resident:
@@ -72,7 +86,8 @@ class Resident:
         device, size = self.pixels.device, (self.pixels.shape[1], self.pixels.shape[2])
         draws = augment.draw(seed, epoch, slots, size, size, examples=index) if augment else None
         fits = self.fits[index]
-        matrices = torch.from_numpy((compose(fits, draws.matrices) if draws else fits).astype(np.float32)).to(device)
+        exact = compose(fits, draws.matrices) if draws else fits
+        matrices = torch.from_numpy(exact.astype(np.float32)).to(device)
         sizes = torch.from_numpy(self.sizes[index]).to(device)
         erase = draws.erase if draws else np.zeros((len(slots), 4), dtype=np.int32)
         for group in _groups(ends):
@@ -81,7 +96,8 @@ class Resident:
             for low, high in itertools.pairwise(group):
                 part, own = slice(low, high), pixels[low - first : high - first]
                 bent = None if draws is None or draws.control is None else draws.control[part]
-                yield Fetched(own, matrices[part], sizes[part], erase[part], self._faults(index[part]), bent)
+                faults = self._faults(index[part])
+                yield Fetched(own, matrices[part], sizes[part], erase[part], faults, bent, exact[part])
 
     def _pixels(self, index: np.ndarray, draws: Draws | None, augment: Augment | None) -> Tensor:
         if augment is not None and augment not in self._windows:
@@ -92,10 +108,53 @@ class Resident:
         pixels = self.pixels.index_select(0, torch.from_numpy(index).to(self.pixels.device))
         return apply_batch(pixels, draws) if draws is not None else pixels
 
+    def place(self, found: Fetched, request: Request, preprocess: Preprocess) -> Fetched:
+        """With the annotations where the pixels went."""
+        if not request.columns or found.exact is None:
+            return found
+        lost = {i for i, _ in found.faults}
+        size = (self.pixels.shape[1], self.pixels.shape[2])
+        scenes = []
+        for row, (i, matrix) in enumerate(zip(request.index.tolist(), found.exact, strict=True)):
+            height, width = self.sizes[i].tolist()
+            bent = None if found.control is None else found.control[row]
+            move = Move(matrix, (height, width), size, bent, kept=kept_of(preprocess, (height, width)))
+            scenes.append(Scene() if i in lost else Scene((Layer(row, move),)))
+        placed, faults = place(request.columns, scenes, size, request.whole, self._masks, request.index)
+        bad = tuple((int(request.index[row]), reason) for row, reason in faults.items())
+        return replace(found, placed=tuple(placed), faults=(*found.faults, *bad))
+
+    def assemble(
+        self, requests: Iterable[Request], preprocess: Preprocess, augment: Augment, seed: int
+    ) -> Iterator[Fetched]:
+        """Scenes of several images, which are read one by one. On the CPU only."""
+        reader = Reader(FittedImages.of(self), preprocess, augment, seed)
+        assembler = Assembler(reader, self.fits, self.sizes, self._masks)
+        for request in requests:
+            examples = assembler.batch(request)
+            yield fetched(torch.from_numpy(examples.pixels), examples, self.pixels.device)
+
     def _faults(self, index: np.ndarray) -> tuple[tuple[int, str], ...]:
         if not self.faults:
             return ()
         return tuple((int(i), self.faults[int(i)]) for i in index if int(i) in self.faults)
+
+
+@dataclass(frozen=True, eq=False)
+class FittedImages(ArrayImages):
+    """Resident images as a reader sees images."""
+
+    faults: Mapping[int, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, resident: Resident) -> Self:
+        array = resident.pixels.numpy()
+        return cls(array if array.dtype == np.uint8 else array.astype(np.uint16), resident.faults)
+
+    def read(self, i: int) -> np.ndarray:
+        if i in self.faults:
+            raise BadImage(self.faults[i])
+        return super().read(i)
 
 
 def _groups(ends: np.ndarray) -> Iterator[list[int]]:

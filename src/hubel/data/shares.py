@@ -1,4 +1,4 @@
-"""Who reads what where several processes train from the shards of one pack: each its own, in an order all agree on.
+"""Who reads what where several processes train: each a part of every batch; of a pack, each its own shards.
 
 Process r has the examples of its shards, L_r, in the epoch's order; batch k of K takes the k-th of K nearly equal
 pieces of every L_r, cut between pairs of slots. So batches differ by a few images in size, and nothing is read twice.
@@ -7,6 +7,26 @@ pieces of every L_r, cut between pairs of slots. So batches differ by a few imag
 from __future__ import annotations
 
 import numpy as np
+
+
+def parts_of(
+    n: int, batch_size: int, start: int = 0, shard: tuple[int, int] = (0, 1), drop_last: bool = False
+) -> list[np.ndarray]:
+    """The slots of each batch from batch `start` on, of one process: (rank, world).
+
+    A process takes a contiguous part of every global batch, cut between pairs of slots (mixing partners stay
+    together). Where a last batch has fewer pairs than processes, some parts are empty.
+    """
+    rank, world = shard
+    parts = []
+    for low in range(start * batch_size, n, batch_size):
+        high = min(low + batch_size, n)
+        if drop_last and high - low < batch_size:
+            break
+        pairs = (high - low + 1) // 2
+        first, last = (low + 2 * (pairs * r // world) for r in (rank, rank + 1))
+        parts.append(np.arange(first, min(last, high)))
+    return parts
 
 
 def owned_parts(

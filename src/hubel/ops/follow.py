@@ -29,6 +29,7 @@ class Move:
     size: tuple[int, int]  # of the target
     control: np.ndarray | None = None  # (2, POINTS, POINTS): see ops/elastic.py
     frame: tuple[float, float, float, float] | None = None  # the part of the target that shows it, x0, y0, x1, y1
+    kept: tuple[float, float, float, float] | None = None  # of the source, where the rest was cut off before
 
     @property
     def window(self) -> tuple[float, float, float, float]:
@@ -73,6 +74,8 @@ class Move:
             rings = [part for ring in rings for part in cut(ring, normal, offset - HORIZON)]
         whole = [move_points(ring, self.matrix) for ring in rings]
         full = total_area(whole)
+        if self.kept is not None:
+            whole = [move_points(ring, self.matrix) for ring in clip(rings, self.kept)]
         shown = clip(whole if self.control is None else self._bent(whole), self.window)
         return shown, min(1.0, total_area(shown) / full) if full else 0.0
 
@@ -90,7 +93,7 @@ class Move:
 
         Boxes that are not finite, inverted or outside come out with a share of 0.
         """
-        x0, y0, x1, y1 = self.window
+        x0, y0, x1, y1 = self._shown()
         low, high = np.array([x0, y0, x0, y0]), np.array([x1, y1, x1, y1])
         edge = np.tile([self.size_in[1], self.size_in[0]], 2)
         scale, offset = np.tile(self.matrix[[0, 1], [0, 1]], 2), np.tile(self.matrix[:2, 2], 2)
@@ -102,6 +105,15 @@ class Move:
         share = np.divide(left, full, out=np.zeros(len(boxes)), where=valid & (full > 0))
         return shown, share
 
+    def _shown(self) -> tuple[float, float, float, float]:
+        """The window without what was cut off before, for an axis-aligned move."""
+        x0, y0, x1, y1 = self.window
+        if self.kept is None:
+            return x0, y0, x1, y1
+        kept = move_points(np.array(self.kept).reshape(2, 2), self.matrix)
+        (left, top), (right, bottom) = kept.min(0).tolist(), kept.max(0).tolist()
+        return max(x0, left), max(y0, top), max(x0, left, min(x1, right)), max(y0, top, min(y1, bottom))
+
     def keypoints(self, keypoints: np.ndarray, swaps: np.ndarray | None = None) -> np.ndarray:
         """(N, J, 3) x, y, visibility -> the same; what the target does not show gets 0, 0, 0.
 
@@ -109,8 +121,8 @@ class Move:
         """
         out = np.zeros_like(keypoints)
         there = (keypoints[..., 2] > 0) & np.isfinite(keypoints).all(-1)
-        edge = (self.size_in[1], self.size_in[0])
-        there &= ((keypoints[..., :2] >= 0) & (keypoints[..., :2] <= edge)).all(-1)
+        left, top, right, bottom = self.kept or (0, 0, self.size_in[1], self.size_in[0])
+        there &= ((keypoints[..., :2] >= (left, top)) & (keypoints[..., :2] <= (right, bottom))).all(-1)
         moved = self.points(keypoints[there][:, :2].astype(np.float64))
         x0, y0, x1, y1 = self.window
         inside = (moved >= (x0, y0)) & (moved <= (x1, y1))
@@ -125,6 +137,9 @@ class Move:
         x, y = np.floor(position).astype(np.int32)
         (height, width), (x0, y0, x1, y1) = mask.shape, self.window
         inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
+        if self.kept is not None:
+            left, top, right, bottom = self.kept
+            inside &= (position[0] >= left) & (position[0] < right) & (position[1] >= top) & (position[1] < bottom)
         if self.frame is not None:
             column, row = np.arange(self.size[1]) + 0.5, np.arange(self.size[0])[:, None] + 0.5
             inside &= (column >= x0) & (column < x1) & (row >= y0) & (row < y1)
