@@ -18,6 +18,7 @@ from hubel.data.augment import Augment
 from hubel.data.check import check_files
 from hubel.data.dataset import Dataset
 from hubel.data.preprocess import Preprocess
+from hubel.data.targets import check_collage
 from hubel.errors import UserError, did_you_mean
 from hubel.models.base import Network
 from hubel.recipe import Recipe, Setting, SplitOptions
@@ -139,6 +140,9 @@ def make_augment(chosen: Recipe, preprocess: Preprocess, dataset: Dataset, task:
             f"The task '{task.name}' can't learn from mixed images (mixup, CutMix): its loss knows one target per "
             "image. Leave augment.mixup and augment.cutmix out."
         )
+    if not augment.collage.plain:
+        first = dataset.splits["train"][:1]
+        check_collage(augment.collage, task.targets(dataset, first), f"the task '{task.name}'")
     return augment
 
 

@@ -137,14 +137,16 @@ class AugmentOptions:
     mixed: float | None = option(None, "share of the images that mixup and CutMix change")
     blend: float | None = option(None, "largest share of a background; half of the images get one")
     backgrounds: str | None = option(None, "a folder of pictures to blend with, or noise")
+    mosaic: float | None = option(None, "share of the images that become four in one; for objects and masks")
+    copy_paste: float | None = option(None, "share of the images that get objects of another; needs outlines or masks")
 
 
 @dataclass(frozen=True)
 class Recipe:
     """How to train. Every value that is None is chosen for the data, the network and the machine."""
 
-    model: str | None = option(None, "a network's name, or file.py:Class")
-    task: str | None = option(None, "what is asked: classification, labels, binary, regression …")
+    model: str | None = option(None, "a network's name (`hubel info` lists them), or file.py:Class")
+    task: str | None = option(None, "classification, labels, binary, regression, hierarchical, perceptron, or file.py:Class")
     epochs: int | None = option(None, "passes over the training part, >= 1", at_least(1))
     batch_size: int | None = option(None, "images per step, >= 1; 0 for the whole training part", at_least(0))
     micro_batch: int | None = option(None, "images per pass; a step adds several passes up", at_least(1))

@@ -97,8 +97,8 @@ def check_collage(collage: Collage, targets: Any, whose: str = "this task") -> N
     if not columns or not all(isinstance(leaf, Tensor) and leaf.dtype == torch.bool for leaf in others):
         asked = " and ".join(f"augment.{name}" for name, share in vars(collage).items() if share)
         raise UserError(
-            f"{asked} put several images into one, so all targets must lie in the image, as objects and masks do; "
-            f"{whose} has a target for the image as a whole. Leave {asked} out; augment.mixup and augment.cutmix mix "
+            f"With {asked} one image is made of several, so all targets must lie in the image, as objects and masks "
+            f"do; {whose} has a target for the image as a whole. Leave {asked} out; augment.mixup and augment.cutmix mix "
             "images of one label."
         )
     objects = [objects_of(column) for column in columns if isinstance(column, Objects | Instances)]
