@@ -98,7 +98,7 @@ def check_collage(collage: Collage, targets: Any, whose: str = "this task") -> N
         asked = " and ".join(f"augment.{name}" for name, share in vars(collage).items() if share)
         raise UserError(
             f"With {asked} one image is made of several, so all targets must lie in the image, as objects and masks "
-            f"do; {whose} has a target for the image as a whole. Leave {asked} out; augment.mixup and augment.cutmix mix "
+            f"do; {whose} has a target for the whole image. Leave {asked} out; augment.mixup and augment.cutmix mix "
             "images of one label."
         )
     objects = [objects_of(column) for column in columns if isinstance(column, Objects | Instances)]
