@@ -146,3 +146,29 @@ def test_a_networks_own_switch(words, zero):
 def test_a_networks_other_options_need_a_value(words, message, capsys):
     assert main(["config", *words.split()]) == 2
     assert message in capsys.readouterr().err
+
+
+# What is shown ------------------------------------------------------------------------------------------------------
+
+
+def test_places_below_the_current_folder_are_short(capsys, tmp_path, monkeypatch):
+    from hubel import cli_show
+
+    monkeypatch.chdir(tmp_path)
+    here, elsewhere = str(tmp_path / "runs" / "digits-mlp" / "1"), str(tmp_path.parent / "far" / "digits-mlp" / "2")
+    cli_show.pruned([{"run": here}, {"run": elsewhere}], removed=True)
+    assert capsys.readouterr().out.split() == ["removed", "runs/digits-mlp/1", "removed", elsewhere]
+    cli_show.runs([{"run": here, "state": "finished"}], tmp_path / "runs")
+    assert " runs/digits-mlp/1 " in capsys.readouterr().out
+
+
+def test_predictions_without_a_confidence_have_no_column_for_it(capsys):
+    from hubel import cli_show
+
+    cli_show.predictions([{"image": "a.png", "prediction": "3.5"}])
+    assert "confidence" not in capsys.readouterr().out
+    cli_show.predictions(
+        [{"image": "a.png", "prediction": "3.5"}, {"image": "b", "prediction": "4", "confidence": 0.5}]
+    )
+    shown = capsys.readouterr().out
+    assert "confidence" in shown and "50.0%" in shown

@@ -53,9 +53,10 @@ EXAMPLES = {
     "runs": ("hubel runs", "hubel runs --prune 3", "hubel runs --prune 3 --yes", "hubel runs --prune failed --yes"),
 }
 NOTES = {
-    "train": "SOURCE is `digits` (the default), `fashion-mnist`, a folder of images by class, a folder of IDX files, "
-    "or an .npz file with images and labels. An option without a [default] is chosen for the data, the network and the "
-    "machine, or off: `hubel config SOURCE` shows each choice and why.",
+    "train": "SOURCE is `digits` (the default), `fashion-mnist`, `shapes`, a folder of images by class, a CSV table, "
+    "COCO, YOLO or VOC annotations, IDX files, an .npz file with images and labels, or a .zip or .tar of these; `hubel "
+    "data SOURCE` shows what it is taken for. An option without a [default] is chosen for the data, the network and "
+    "the machine, or off: `hubel config SOURCE` shows each choice and why.",
     "data": "Everything is looked at once, and nothing of yours is changed. data.html shows samples with their "
     "annotations, counts, sizes, augmented images, and each finding with its file, reason, picture and what to do; "
     "findings.json is the same for programs. What is an error stands in quarantine.csv, which "

@@ -106,10 +106,12 @@ def _duration(seconds: float | None) -> str:
 
 
 def predictions(found: Sequence[Mapping[str, Any]]) -> None:
-    table = _table("image", "prediction", "confidence", right=["confidence"])
-    for row in found:
-        sure = row.get("confidence")
-        table.add_row(_text(row["image"]), _text(_words(row["prediction"])), "" if sure is None else f"{sure:.1%}")
+    sure = [row.get("confidence") for row in found]
+    columns = ["image", "prediction", *(["confidence"] if any(share is not None for share in sure) else [])]
+    table = _table(*columns, right=["confidence"])
+    for row, share in zip(found, sure, strict=True):
+        cells = [row["image"], _words(row["prediction"]), "" if share is None else f"{share:.1%}"]
+        table.add_row(*map(_text, cells[: len(columns)]))
     _print(table)
     partly = [row for row in found if row.get("shown", {}).get("notable")]
     _print(*(f"{_text(row['image'])}: {row['shown']['words']}" for row in partly[:SHOWN]))
@@ -199,16 +201,22 @@ def runs(rows: Sequence[Mapping[str, Any]], root: Path) -> None:
     table = _table(*columns, right=["epochs", "dev", "test", "time"])
     for row in rows:
         cells = {**row, "epochs": _number(row.get("epochs")), "dev": _number(row.get("dev"))}
-        cells |= {"test": _number(row.get("test")), "time": _duration(row.get("seconds"))}
+        cells |= {"test": _number(row.get("test")), "time": _duration(row.get("seconds")), "run": _near(row["run"])}
         table.add_row(*(_text(cells.get(name) or "–") for name in columns))
     _print(table)
     if one:
         _print(f"dev, test: {one}")
 
 
+def _near(place: str) -> str:
+    """A path below the current folder without that folder: what is typed, and short enough for a table."""
+    path = Path(place)
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else place
+
+
 def pruned(doomed: Sequence[Mapping[str, Any]], removed: bool) -> None:
     for row in doomed:
-        _print(f"{'removed' if removed else 'would remove'} {row['run']}")
+        _print(f"{'removed' if removed else 'would remove'} {_near(row['run'])}")
     if not doomed:
         _print("Nothing to remove.")
     elif not removed:

@@ -146,7 +146,9 @@ class Recipe:
     """How to train. Every value that is None is chosen for the data, the network and the machine."""
 
     model: str | None = option(None, "a network's name (`hubel info` lists them), or file.py:Class")
-    task: str | None = option(None, "classification, labels, binary, regression, hierarchical, perceptron, or file.py:Class")
+    task: str | None = option(
+        None, "classification, hierarchical, binary, perceptron, labels, regression, file.py:Task"
+    )
     epochs: int | None = option(None, "passes over the training part, >= 1", at_least(1))
     batch_size: int | None = option(None, "images per step, >= 1; 0 for the whole training part", at_least(0))
     micro_batch: int | None = option(None, "images per pass; a step adds several passes up", at_least(1))
