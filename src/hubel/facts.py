@@ -14,7 +14,7 @@ from hubel.report import values
 from hubel.session import Session
 from hubel.training.evaluate import Evaluation
 from hubel.training.run import RunFolder
-from hubel.types import map_tensors
+from hubel.types import select
 
 GALLERY = 60  # mistakes shown
 SAMPLES = 20
@@ -120,7 +120,7 @@ def score_of(session: Session, found: Evaluation, rows: np.ndarray) -> float:
     """The deciding metric on some of the examples, by their rows (n,), with repetition."""
     assert found.predictions is not None
     chosen, metric = torch.from_numpy(rows), session.task.metric()
-    targets = map_tensors(found.targets, lambda tensor: tensor[chosen])
+    targets = select(found.targets, chosen)
     weights = None if found.weights is None else found.weights[chosen]
     metric.update(found.predictions.take(chosen), targets, weights)
     return metric.compute()[session.task.primary.metric]

@@ -77,6 +77,8 @@ def arrays_of(found: Evaluation) -> dict[str, np.ndarray]:
 def _target_arrays(targets: Any, name: str) -> dict[str, np.ndarray]:
     if torch.is_tensor(targets):
         return {name: targets.numpy()}
+    if hasattr(targets, "__dataclass_fields__"):  # packed ones
+        targets = vars(targets)
     if isinstance(targets, Mapping):
         return {k: v for key, item in targets.items() for k, v in _target_arrays(item, f"{name}.{key}").items()}
     return {}

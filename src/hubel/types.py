@@ -75,6 +75,19 @@ class Boxes:
     def part(self, start: int, stop: int) -> Self:
         return self.take(torch.arange(start, min(stop, self.count)))
 
+    @classmethod
+    def cat(cls, parts: Sequence[Self]) -> Self:
+        """Several batches in a row; a column that one with objects lacks is left out."""
+        starts = np.cumsum([0, *(part.count for part in parts)]).tolist()
+        full = [part for part in parts if len(part.labels)] or list(parts[:1])
+        names = [f.name for f in fields(cls) if f.name not in ("image", "count", "source")]
+        columns = {name: [getattr(part, name) for part in full] for name in names}
+        joined: dict[str, Any] = {k: None if any(v is None for v in vs) else torch.cat(vs) for k, vs in columns.items()}
+        image = torch.cat([part.image + start for part, start in zip(parts, starts, strict=False)])
+        sources = [part.source for part in parts if part.source is not None]
+        source = cls.cat(sources) if len(sources) == len(parts) else None
+        return cls(**joined, image=image, count=starts[-1], source=source)
+
 
 @dataclass(frozen=True)
 class PixelClasses:
@@ -94,6 +107,13 @@ class PixelClasses:
     def part(self, start: int, stop: int) -> Self:
         source = None if self.source is None else self.source[start:stop]
         return replace(self, values=self.values[start:stop], source=source)
+
+    @classmethod
+    def cat(cls, parts: Sequence[Self]) -> Self:
+        """Several batches in a row."""
+        sources = [part.source for part in parts if part.source is not None]
+        source = tuple(mask for one in sources for mask in one) if len(sources) == len(parts) else None
+        return cls(torch.cat([part.values for part in parts]), source)
 
 
 @dataclass(frozen=True)

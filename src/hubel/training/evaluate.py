@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from hubel.tasks.base import Task
 from hubel.training import distributed
 from hubel.training.views import views_of
-from hubel.types import Batch, Predictions, map_tensors
+from hubel.types import Batch, Predictions, map_tensors, select
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ def _joined(parts: list[tuple[Any, Any, Tensor, Tensor]]) -> tuple[Any, Any, np.
     index, weights = torch.cat([part[2] for part in parts]), torch.cat([part[3] for part in parts])
     rows = (index >= 0).nonzero()[:, 0]
     predictions = type(parts[0][0]).cat([part[0] for part in parts]).take(rows)
-    targets = map_tensors(cat_nested([part[1] for part in parts]), lambda tensor: tensor[rows])
+    targets = select(cat_nested([part[1] for part in parts]), rows)
     return predictions, targets, index[rows].numpy(), weights[rows]
 
 
