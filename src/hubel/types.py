@@ -84,7 +84,7 @@ class Boxes:
         columns = {name: [getattr(part, name) for part in full] for name in names}
         joined: dict[str, Any] = {k: None if any(v is None for v in vs) else torch.cat(vs) for k, vs in columns.items()}
         image = torch.cat([part.image + start for part, start in zip(parts, starts, strict=False)])
-        sources = [part.source for part in parts if part.source is not None]
+        sources: list[Any] = [part.source for part in parts if part.source is not None]
         source = cls.cat(sources) if len(sources) == len(parts) else None
         return cls(**joined, image=image, count=starts[-1], source=source)
 
