@@ -180,6 +180,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=1.0, help="of processor time, each competitor in each round")
     parser.add_argument("--peers", default=",".join(PEERS))
+    parser.add_argument("--cases", help="only those whose name contains one of these, with commas between them")
     parser.add_argument("--save", help="name under results/")
     options = parser.parse_args()
     warnings.simplefilter("ignore")
@@ -191,6 +192,8 @@ def main() -> None:
     ]
     content: dict[str, Any] = {"machine": where, "cases": {}}
     for case in CASES:
+        if options.cases and not any(word in case.name for word in options.cases.split(",")):
+            continue
         found = rates(case, makers, options.rounds, options.seconds)
         content["cases"][case.name] = found
         ratios = [ratio(found["hubel"], found[name]).text(1) for name in found if name != "hubel"]

@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from hubel.data.apply import apply_image
+from hubel.data.augment import Augment
 from hubel.data.chosen import OPERATIONS, Chosen
 from hubel.data.draws import normal, symmetric_beta, uniform
 from hubel.data.geometric import Geometric, matrices, shearing, tilting, turning
@@ -169,3 +171,24 @@ def test_chosen_operations():
 def test_impossible_options(make):
     with pytest.raises(UserError):
         make()
+
+
+EVERY = Texture(blur=2, noise=0.1, jpeg=30, solarise=0.5, posterise=0.5)
+JITTER = Colour(0.3, 0.3, 0.3, 0.05)
+
+
+@pytest.mark.parametrize("geometric", [Geometric(), Geometric(rotate=20), Geometric(elastic=0.03)])
+@pytest.mark.parametrize(("colour", "texture"), [(JITTER, EVERY), (Colour(), Texture(blur=2)), (JITTER, Texture())])
+@pytest.mark.parametrize(("dtype", "channels"), [(np.uint8, 3), (np.uint8, 1), (np.uint16, 3), (np.uint16, 1)])
+def test_written_into_what_was_given(geometric, colour, texture, dtype, channels):
+    """The same bits as without it, for one image after another; the source stays what it was."""
+    top = np.iinfo(dtype).max
+    images = np.random.default_rng(0).integers(0, top, (12, 70, 60, channels)).astype(dtype)
+    augment = Augment(crop=(0.5, 1.0), flip="random", geometric=geometric, colour=colour, texture=texture)
+    draws = augment.draw(0, 0, np.arange(12), (70, 60), (64, 56))
+    alone = [apply_image(image, draws, row).copy() for row, image in enumerate(images.copy())]
+    before, out = images.copy(), np.zeros((12, 64, 56, channels), dtype)
+    found = [apply_image(image, draws, row, out[row]) for row, image in enumerate(images)]
+    for one, same in zip(alone, found, strict=True):
+        np.testing.assert_array_equal(one, same)
+    np.testing.assert_array_equal(images, before)

@@ -4,21 +4,10 @@ import cv2
 import numpy as np
 import pytest
 from PIL import Image
+from warps import photo, psnr
 
 from hubel.ops.crop import LINEAR_UP_TO, SMALLEST, Crop, resample, snap
 from hubel.ops.geometry import compose, mirror, move_points, scaling, translation
-
-
-def photo(seed=0, height=300, width=400, channels=3):
-    """Amplitudes that fall with frequency as in photographs."""
-    rng = np.random.default_rng(seed)
-    y, x = np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)[None]
-    amplitude = 1 / np.maximum(np.hypot(y, x), 1 / width) ** 1.2
-    fields = [
-        np.fft.irfft2(amplitude * np.exp(2j * np.pi * rng.random(amplitude.shape)), (height, width)) for _ in "rgb"
-    ]
-    image = np.stack([128 + 50 * field / field.std() for field in fields], -1)
-    return np.clip(image, 0, 255).astype(np.uint8)[:, :, :channels]
 
 
 def weights(n_in, n_out, kind):
@@ -35,10 +24,6 @@ def reference(image, crop, size, kind="lanczos"):
     part = part[::-1] if crop.upturned else part
     rows, columns = weights(part.shape[0], size[0], kind), weights(part.shape[1], size[1], kind)
     return np.clip(np.einsum("ij,jkc,lk->ilc", rows, part, columns, optimize=True), 0, 255)
-
-
-def psnr(a, b):
-    return 10 * np.log10(255**2 / max(np.mean((a.astype(float) - b) ** 2), 1e-12))
 
 
 def test_snap_takes_the_nearest_whole_pixels():

@@ -4,10 +4,11 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from warps import turn, warp_loop
+from warps import lanczos, photo, psnr, turn, warp_loop
 
 from hubel.ops import geometry as g
-from hubel.ops.resize import _bilinear, area_reduce, resize, shrinkage, warp
+from hubel.ops import resize as module
+from hubel.ops.resize import FILTERED, _bilinear, resize, shrinkage, smoothed, warp
 
 
 def smooth(height: int, width: int, channels: int = 3, dtype=np.uint8) -> np.ndarray:
@@ -74,11 +75,11 @@ def test_a_shift_and_mirror_of_a_resize_move_its_pixels():
     np.testing.assert_array_equal(moved, expected[:, ::-1])
 
 
-def test_area_reduction_leaves_the_density_of_the_target():
+def test_what_is_left_to_the_filter_has_nearly_the_density_of_the_target():
     image = smooth(300, 400)
     for matrix in (g.scaling(0.3, 0.4), g.compose(turn(0.5), g.scaling(0.2, 0.2)), turn(0.1)):
-        reduced, left = area_reduce(image, matrix, (50, 60))
-        assert (shrinkage(left, reduced.shape[:2]) < 1.5).all()
+        reduced, left = smoothed(image, matrix, (50, 60))
+        assert max(shrinkage(left, reduced.shape[:2])) <= FILTERED
         corner = np.array([[0.0, 0.0]])  # the target's corner lies at the same place of the picture
         reduced_at = g.move_points(corner, np.linalg.inv(left))
         assert g.move_points(reduced_at, left) == pytest.approx(corner, abs=1e-9)
@@ -112,3 +113,52 @@ def test_a_marked_pixel_lands_where_the_matrix_says():
     rows, columns = np.indices(out.shape) + 0.5
     assert (columns * out).sum() / out.sum() == pytest.approx(x, abs=0.1)
     assert (rows * out).sum() / out.sum() == pytest.approx(y, abs=0.1)
+
+
+def shrunk(factor: float, angle: float = 0.2) -> np.ndarray:
+    """Turned about the middle of 300×400 pixels onto that of 48×48."""
+    turned = g.compose(g.translation(-200, -150), turn(angle), g.scaling(1 / factor, 1 / factor))
+    return g.compose(turned, g.translation(24.3, 23.8))
+
+
+@pytest.mark.parametrize("factor", [1.6, 2.0, 2.6, 4.5])
+def test_sharper_than_an_area_reduction(factor):
+    """Against Lanczos in float64: what is turned and shrunk is smoothed once, not reduced and then interpolated."""
+    image, matrix, size = photo(1), shrunk(factor), (48, 48)
+    exact = lanczos(image, matrix, size, factor)
+    reduced = cv2.resize(image, (round(400 / factor), round(300 / factor)), interpolation=cv2.INTER_AREA)
+    left = g.compose(g.resizing(reduced.shape[:2], (300, 400)), matrix)
+    got, before = (psnr(out, exact) for out in (warp(image, matrix, size), _bilinear(reduced, left, size, "zero")))
+    assert got > 34 and got > before + 3
+    naive = psnr(_bilinear(image, matrix, size, "zero"), exact)
+    assert naive < got - 1
+
+
+@pytest.mark.parametrize("factor", [1.6, 2.0, 2.6, 3.3, 6.0])
+def test_no_checkerboard_passes_where_it_is_turned(factor):
+    board = checkerboard(300, 400)
+    assert warp(board, shrunk(factor), (32, 32)).std() < 1
+
+
+@pytest.mark.parametrize("border", g.BORDERS)
+@pytest.mark.parametrize("factor", [0.4, 2.2, 4.0])
+@pytest.mark.parametrize("shift", [0, 195, -230])
+def test_what_is_not_shown_may_be_left_out(shift, factor, border, monkeypatch):
+    """The pixels are those of the whole image, filtered or interpolated; also where its reflection is seen."""
+    image = smooth(300, 400)
+    matrix = g.compose(g.translation(shift, shift / 3), shrunk(factor))
+    part = warp(image, matrix, (48, 48), border).astype(int)
+    monkeypatch.setattr(module, "_visible", lambda image, matrix, *_: (image, matrix))
+    whole = warp(image, matrix, (48, 48), border).astype(int)
+    assert np.abs(part - whole).max() <= (1 if factor <= FILTERED else 6)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("size", [(30, 40), (60, 80)])
+def test_written_into_what_was_given(size, dtype, channels):
+    image, matrix = smooth(90, 100, channels, dtype), turn(0.3, 5.3, -2.7)
+    out = np.zeros((*size, channels), dtype)
+    got = warp(image, matrix, size, "mirror", out)
+    assert got is out
+    np.testing.assert_array_equal(out, warp(image, matrix, size, "mirror"))

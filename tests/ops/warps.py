@@ -1,4 +1,4 @@
-"""A bilinear warp pixel by pixel, and a matrix that turns: what the tests of this folder compare with."""
+"""Warps in float64, a matrix that turns, and something like a photograph: what the tests of this folder use."""
 
 import numpy as np
 
@@ -37,3 +37,44 @@ def warp_loop(image: np.ndarray, matrix: np.ndarray, size: tuple[int, int], bord
 def turn(angle: float, x: float = 0.0, y: float = 0.0, perspective: float = 0.0) -> np.ndarray:
     c, s = np.cos(angle), np.sin(angle)
     return np.array([[c, -s, x], [s, c, y], [perspective, 0, 1]])
+
+
+def photo(seed: int = 0, height: int = 300, width: int = 400, channels: int = 3) -> np.ndarray:
+    """(H, W, C) uint8: amplitudes that fall with frequency as in photographs."""
+    rng = np.random.default_rng(seed)
+    y, x = np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)[None]
+    amplitude = 1 / np.maximum(np.hypot(y, x), 1 / width) ** 1.2
+    fields = [
+        np.fft.irfft2(amplitude * np.exp(2j * np.pi * rng.random(amplitude.shape)), (height, width)) for _ in "rgb"
+    ]
+    image = np.stack([128 + 50 * field / field.std() for field in fields], -1)
+    return np.clip(image, 0, 255).astype(np.uint8)[:, :, :channels]
+
+
+def psnr(a: np.ndarray, b: np.ndarray) -> float:
+    """In dB, for values up to 255."""
+    return float(10 * np.log10(255**2 / max(np.mean((a.astype(float) - b) ** 2), 1e-12)))
+
+
+def lanczos(image: np.ndarray, matrix: np.ndarray, size: tuple[int, int], factor: float) -> np.ndarray:
+    """(h, w, C) float64: of each target pixel the Lanczos mean (3 lobes, `factor` source pixels each) of the source.
+
+    For affine matrices that show none but the source's inside.
+    """
+
+    def weights(place: np.ndarray, first: np.ndarray) -> np.ndarray:  # (N, reach)
+        t = (first[:, None] + steps - place[:, None]) / factor
+        found = np.where(abs(t) < 3, np.sinc(t) * np.sinc(t / 3), 0)
+        return found / found.sum(1, keepdims=True)
+
+    steps = np.arange(2 * int(np.ceil(3 * factor)) + 2)
+    i, j = np.indices(size) + 0.5
+    inverse = np.linalg.inv(matrix)
+    x, y = (inverse @ np.stack([j.ravel(), i.ravel(), np.ones(i.size)]))[:2] - 0.5
+    x0, y0 = (np.floor(place).astype(int) - len(steps) // 2 + 1 for place in (x, y))
+    wide, high = weights(x, x0), weights(y, y0)
+    out = np.zeros((i.size, image.shape[2]))
+    for step in steps:
+        row = image[y0 + step][np.arange(i.size)[:, None], x0[:, None] + steps]  # (N, reach, C)
+        out += high[:, step, None] * np.einsum("nk,nkc->nc", wide, row)
+    return np.clip(out, 0, 255).reshape(*size, -1)

@@ -5,6 +5,9 @@ Images (B, H, W, C) or (H, W, C); rectangles (B, 4) int32: x0, y0, x1, y1, half 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -14,20 +17,35 @@ from hubel.data.photometric import Look, apply_look
 from hubel.ops import colour, elastic, neighbourhood
 from hubel.ops.geometry import warp_batch, whole_pixels
 from hubel.ops.move import move_batch
-from hubel.ops.resize import warp
+from hubel.ops.resize import scratch, warp
 
 
-def apply_image(image: np.ndarray, draws: Draws, row: int = 0) -> np.ndarray:
-    """(H, W, C) uint8 or uint16 -> (h, w, C): area reduction where it shrinks, at most one warp; colours, texture."""
-    moved = move_image(image, draws, row)
-    return moved if draws.look.plain else apply_look(moved, draws.look, row)
+def apply_image(image: np.ndarray, draws: Draws, row: int = 0, out: np.ndarray | None = None) -> np.ndarray:
+    """(H, W, C) uint8 or uint16 -> (h, w, C): smoothed where it shrinks, at most one warp; colours, texture.
+
+    Written into `out`, C-contiguous, where it is given and that saves a copy.
+    """
+    control = None if draws.control is None else draws.control[row]
+    return apply_from(image, draws.matrices[row], control, draws, row, out)
 
 
-def move_image(image: np.ndarray, draws: Draws, row: int = 0) -> np.ndarray:
-    """The geometry alone."""
-    if draws.control is not None:
-        return elastic.warp(image, draws.matrices[row], draws.control[row], draws.size, draws.border)
-    return warp(image, draws.matrices[row], draws.size, draws.border)
+def apply_from(
+    image: np.ndarray,
+    matrix: np.ndarray,
+    control: np.ndarray | None,
+    draws: Draws,
+    row: int = 0,
+    out: np.ndarray | None = None,
+) -> np.ndarray:
+    """The same from pixels of another density: `matrix` and `control` in place of those of the draws."""
+    look, into = draws.look, out
+    if look.colour is not None and image.dtype == np.uint8:  # always a second step: the first need not leave the cache
+        into = scratch("moved", (*draws.size, image.shape[2]))
+    if control is not None:
+        image = elastic.warp(image, matrix, control, draws.size, draws.border, into)
+    else:
+        image = warp(image, matrix, draws.size, draws.border, into)
+    return image if look.plain else apply_look(image, look, row, out)
 
 
 def apply_batch(images: Tensor, draws: Draws) -> Tensor:
@@ -45,7 +63,10 @@ def move_batch_as(images: Tensor, draws: Draws) -> Tensor:
     if exact is not None and not (exact[0][:, 1] < 0).any():
         return move_batch(images, exact[0][:, 0] < 0, exact[1], draws.size, draws.border)
     if draws.turned and images.device.type == "cpu":
-        return _each(images, lambda image, row: move_image(image, draws, row), (*draws.size, images.shape[3]))
+        still = replace(draws, look=Look())
+        return _each(
+            images, lambda image, row, out: apply_image(image, still, row, out), (*draws.size, images.shape[3])
+        )
     if draws.control is not None:
         return elastic.warp_batch(images, draws.matrices, draws.control, draws.size, draws.border)
     return warp_batch(images, draws.matrices, draws.size, draws.border)
@@ -59,7 +80,7 @@ def look_batch(images: Tensor, look: Look) -> Tensor:
     if look.plain:
         return images
     if images.device.type == "cpu":
-        return _each(images, lambda image, row: apply_look(image, look, row), tuple(images.shape[1:]))
+        return _each(images, lambda image, row, out: apply_look(image, look, row, out), tuple(images.shape[1:]))
     return look_at_once(images, look)
 
 
@@ -87,14 +108,17 @@ def _through_tables(images: Tensor, tables: np.ndarray, top: int) -> Tensor:
     return table.gather(1, images.flatten(1).long()).view(images.shape)
 
 
-def _each(images: Tensor, function, shape: tuple[int, ...]) -> Tensor:
-    """`function(image, row)` of every image; 16 bits travel as int32."""
+def _each(images: Tensor, function: Callable[..., np.ndarray], shape: tuple[int, ...]) -> Tensor:
+    """`function(image, row, out)` of every image, which may use `out`; 16 bits travel as int32."""
     array = images.numpy()
     deep = array.dtype != np.uint8
-    out = np.empty((len(array), *shape), dtype=array.dtype)
+    out = np.empty((len(array), *shape), dtype=np.uint16 if deep else np.uint8)
     for row, image in enumerate(array.astype(np.uint16) if deep else array):
-        out[row] = function(image, row)
-    return torch.from_numpy(out)
+        into = out[row]
+        found = function(image, row, into)
+        if found is not into:
+            into[:] = found
+    return torch.from_numpy(out.astype(array.dtype) if deep else out)
 
 
 def not_at_once(augment: Augment, device: torch.device, depth: int) -> str:

@@ -129,7 +129,9 @@ class Augment:
         amounts = self._amounts(*place)
         turned = matrices(amounts, size_out, len(slots))
         steps = [first] if turned is None else [first, turned]
-        steps += [translation(*self._shift(*place).T), mirror(size_out[1], self._flip(*place, examples))]
+        if self.shift:
+            steps.append(translation(*self._shift(*place).T))
+        steps.append(mirror(size_out[1], self._flip(*place, examples)))
         if self.vertical:
             steps.append(upside_down(size_out[0], uniform(*place, "vertical flip", 1)[:, 0] < 0.5))
         control = self.geometric.draw_control(*place)
@@ -143,8 +145,6 @@ class Augment:
         return together([*drawn, self.chosen.draw(*place)] if self.chosen else drawn)
 
     def _shift(self, seed: int, epoch: int, slots: np.ndarray) -> np.ndarray:  # (B, 2)
-        if not self.shift:
-            return np.zeros((len(slots), 2))
         return integers(uniform(seed, epoch, slots, "shift", 2), -self.shift, self.shift)
 
     def _flip(self, seed: int, epoch: int, slots: np.ndarray, examples: np.ndarray | None) -> np.ndarray:  # (B,) bool

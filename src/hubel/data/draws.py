@@ -9,11 +9,14 @@ Stafford's variant 13) over slot and column.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 
 import numpy as np
 
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)  # 2⁶⁴ / golden ratio: spreads consecutive counters
+SHIFTS = np.uint64(30), np.uint64(27), np.uint64(31)
+FACTORS = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 
 
 def uniform(seed: int, epoch: int, slots: np.ndarray, name: str, count: int) -> np.ndarray:
@@ -22,12 +25,18 @@ def uniform(seed: int, epoch: int, slots: np.ndarray, name: str, count: int) -> 
     `slots` are int64 positions in the epoch's order, from 0; `seed` and `epoch` any integers; a larger `count` adds
     columns and leaves the first ones as they are.
     """
+    first, columns = _key(seed, epoch, name, count)
+    rows = _mix(np.asarray(slots, dtype=np.int64).view(np.uint64) * GOLDEN + first)  # (n,)
+    bits = _mix(rows[:, None] ^ columns)
+    return (bits >> np.uint64(11)).astype(np.float64) * 2.0**-53
+
+
+@functools.lru_cache(maxsize=256)
+def _key(seed: int, epoch: int, name: str, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """What all slots share: (1,) and, column by column, (1, count)."""
     key = hashlib.blake2b(f"{seed} {epoch} {name}".encode(), digest_size=16).digest()
     first, second = np.frombuffer(key, dtype="<u8").astype(np.uint64)[:, None]  # (1,) each
-    rows = _mix(np.asarray(slots, dtype=np.int64).view(np.uint64) * GOLDEN + first)  # (n,)
-    columns = np.arange(1, count + 1, dtype=np.uint64) * GOLDEN + second  # (count,)
-    bits = _mix(rows[:, None] ^ columns[None, :])
-    return (bits >> np.uint64(11)).astype(np.float64) * 2.0**-53
+    return first, (np.arange(1, count + 1, dtype=np.uint64) * GOLDEN + second)[None]
 
 
 def normal(seed: int, epoch: int, slots: np.ndarray, name: str, count: int) -> np.ndarray:
@@ -58,6 +67,6 @@ def integers(u: np.ndarray, low: int, high: int) -> np.ndarray:
 
 def _mix(x: np.ndarray) -> np.ndarray:
     """uint64 -> uint64, one to one; every input bit turns each output bit with probability near one half."""
-    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return x ^ (x >> np.uint64(31))
+    x = (x ^ (x >> SHIFTS[0])) * FACTORS[0]
+    x = (x ^ (x >> SHIFTS[1])) * FACTORS[1]
+    return x ^ (x >> SHIFTS[2])

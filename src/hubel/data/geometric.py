@@ -82,16 +82,24 @@ def matrices(amounts: Amounts, size: tuple[int, int], count: int) -> np.ndarray 
         return None
     still, unit = np.zeros(count), max(size) / 2
 
-    def of(name: str) -> np.ndarray:
-        return amounts.get(name, still)
+    def pair(name: str) -> list[np.ndarray]:
+        return [amounts.get(f"{name}_{axis}", still) for axis in "xy"]
 
     centre = compose(translation(-size[1] / 2, -size[0] / 2), scaling(1 / unit, 1 / unit))
-    factor = amounts.get("factor", still + 1)
-    moved = translation(of("move_x") * size[1], of("move_y") * size[0])
-    return compose(
-        centre, scaling(factor, factor), shearing(of("shear_x"), of("shear_y")), turning(of("turn")),
-        tilting(of("tilt_x"), of("tilt_y")), np.linalg.inv(centre), moved,
-    )  # fmt: skip
+    steps = [centre]  # what was not drawn is left out: it would be the identity
+    if "factor" in amounts:
+        steps.append(scaling(amounts["factor"], amounts["factor"]))
+    if amounts.keys() & {"shear_x", "shear_y"}:
+        steps.append(shearing(*pair("shear")))
+    if "turn" in amounts:
+        steps.append(turning(amounts["turn"]))
+    if amounts.keys() & {"tilt_x", "tilt_y"}:
+        steps.append(tilting(*pair("tilt")))
+    steps.append(np.linalg.inv(centre))
+    if amounts.keys() & {"move_x", "move_y"}:
+        x, y = pair("move")
+        steps.append(translation(x * size[1], y * size[0]))
+    return compose(*steps)
 
 
 def turning(angle: np.ndarray) -> np.ndarray:

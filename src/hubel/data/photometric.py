@@ -6,6 +6,7 @@ Per image, in this order: (1) brightness, contrast, saturation, hue, colour cast
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass, fields, replace
 from typing import Any, Self
 
@@ -126,7 +127,7 @@ class Look:
     noise_place: np.ndarray | None = None  # (B,) in [0, 1)
     quality: np.ndarray | None = None  # (B,) int64; 0 for none
 
-    @property
+    @functools.cached_property
     def plain(self) -> bool:
         """Whether it changes nothing."""
         return all(getattr(self, f.name) is None for f in fields(self))
@@ -166,17 +167,17 @@ def _product(amounts: Amounts) -> np.ndarray | None:
 # Applying ------------------------------------------------------------------------------------------------------
 
 
-def apply_look(image: np.ndarray, look: Look, row: int = 0) -> np.ndarray:
-    """(H, W, C) uint8 or uint16 -> the same type."""
+def apply_look(image: np.ndarray, look: Look, row: int = 0, out: np.ndarray | None = None) -> np.ndarray:
+    """(H, W, C) uint8 or uint16 -> the same type; `out` may be the image itself, and is used where it saves a copy."""
     if look.colour is not None:
-        image = colour.apply(image, look.colour[row])
+        image = colour.apply(image, look.colour[row], out)
     image = _pointwise(image, look, row)
     if look.sharpen is not None:
-        image = neighbourhood.sharpen(image, float(look.sharpen[row]))
+        image = neighbourhood.sharpen(image, float(look.sharpen[row]), out)
     if look.blur is not None:
-        image = neighbourhood.blur(image, float(look.blur[row]))
+        image = neighbourhood.blur(image, float(look.blur[row]), out)
     if look.noise is not None and look.noise_place is not None:
-        image = neighbourhood.noise(image, float(look.noise[row]), float(look.noise_place[row]))
+        image = neighbourhood.noise(image, float(look.noise[row]), float(look.noise_place[row]), out)
     return image if look.quality is None else neighbourhood.jpeg(image, int(look.quality[row]))
 
 

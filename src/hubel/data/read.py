@@ -5,6 +5,7 @@ images.read(i) (H, W, C) -> (h, w, C) uint8 or uint16 and the 3×3 from source p
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -12,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from hubel.data.apply import apply_image, move_image
+from hubel.data.apply import apply_from, apply_image
 from hubel.data.augment import Augment, Draws
 from hubel.data.decode import BadImage, convert
 from hubel.data.images import Images
@@ -25,7 +26,7 @@ from hubel.ops.resize import shrinkage
 
 PLAIN = Look()
 ONE = (1.0, 1.0)
-AT_ONCE = 32  # images that are opened before the first of them is decoded
+AT_ONCE = 1 << 24  # pixels of the images that are opened before the first of them is decoded: drawn for together
 
 
 def _no_rectangle() -> np.ndarray:
@@ -68,34 +69,53 @@ class Reader:
 
     def one(self, example: int, slot: int = 0, epoch: int = 0) -> Example:
         """The example that stands in `slot` of `epoch`; a file that cannot be read gives zeros and a fault."""
-        return self._some(epoch, np.array([slot]), np.array([example]), [None])[0]
+        index = np.array([example])
+        return self._some(epoch, np.array([slot]), index, self._open(index), [None])[0]
 
     def many(self, epoch: int, slots: np.ndarray, index: np.ndarray) -> Examples:
         """The examples at `index` (B,), which stand in `slots` (B,) of `epoch`."""
-        pixels = self.blank(len(index))
+        pixels = self.blank(len(index), np.empty)
         return collate(self.several(epoch, slots, index, list(pixels)), index, pixels)
 
-    def blank(self, count: int) -> np.ndarray:
-        """(count, h, w, C) black pixels."""
+    def blank(self, count: int, make: Callable[..., np.ndarray] = np.zeros) -> np.ndarray:
+        """(count, h, w, C) black pixels, or whatever `make` gives."""
         depth = np.uint8 if self.preprocess.depth == 8 else np.uint16
-        return np.zeros((count, *self.preprocess.size, self.preprocess.channels), dtype=depth)
+        return make((count, *self.preprocess.size, self.preprocess.channels), dtype=depth)
 
     def several(self, epoch: int, slots: np.ndarray, index: np.ndarray, out: Sequence[np.ndarray]) -> list[Example]:
         """The same, one by one; their pixels are written into `out` too."""
         examples: list[Example] = []
-        for start in range(0, len(index), AT_ONCE):
-            rows = slice(start, start + AT_ONCE)
-            examples += self._some(epoch, slots[rows], index[rows], out[rows])
+        while len(examples) < len(index):
+            start = len(examples)
+            sources = self._open(index[start:])
+            rows = slice(start, start + len(sources))
+            examples += self._some(epoch, slots[rows], index[rows], sources, out[rows])
         for row, example in zip(out, examples, strict=True):
             if example.pixels is not row:
                 row[:] = example.pixels
         return examples
 
+    def _open(self, index: np.ndarray) -> list[Source | str]:
+        """The first of them, as many as may be held, or why one can't be read; one at least."""
+        found: list[Source | str] = []
+        held = 0
+        for i in index.tolist():
+            source = self.attempt(open_image, self.images, i)
+            found.append(source)
+            held += 0 if isinstance(source, str) else source.size[0] * source.size[1]
+            if held >= AT_ONCE:
+                break
+        return found
+
     def _some(
-        self, epoch: int, slots: np.ndarray, index: np.ndarray, out: Sequence[np.ndarray | None]
+        self,
+        epoch: int,
+        slots: np.ndarray,
+        index: np.ndarray,
+        sources: list[Source | str],
+        out: Sequence[np.ndarray | None],
     ) -> list[Example]:
-        """Open all, draw for all at once, then read one after the other, into `out` where that saves a copy."""
-        sources = [self.attempt(open_image, self.images, int(i)) for i in index]
+        """Draw for all at once, then read one after the other, into `out` where that saves a copy."""
         draws = self._draw(epoch, slots, index, [None if isinstance(s, str) else s.size for s in sources])
         return [
             self.missing(source) if isinstance(source, str) else self._ready(source, int(i), draws, row, out[row])
@@ -126,13 +146,14 @@ class Reader:
         draws = replace(draws, look=PLAIN) if draws.look.plain else draws
         if augment.crop or not augment.turns:
             return draws
-        fits = np.stack([self.preprocess.matrix(int(height), int(width)) for height, width in whole.T])
+        fit = functools.cache(self.preprocess.matrix)  # mostly they are of one size
+        fits = np.stack([fit(height, width) for height, width in whole.T.tolist()])
         border = "zero" if self.preprocess.policy == "letterbox" else draws.border
         return replace(draws, matrices=compose(fits, draws.matrices), border=border)
 
     def _ready(self, source: Source, example: int, draws: Draws | None, row: int, out: np.ndarray | None) -> Example:
         if draws is None or self.augment is None or not (self.augment.crop or self.augment.turns):
-            return self._fitted(source, example, draws, row)
+            return self._fitted(source, example, draws, row, out)
         shrunk, rows = shrinkage_of(draws, row, source.size), rows_of(draws, row, source.size)
         found = self._pixels(source, example, shrunk, rows)
         if isinstance(found, str):
@@ -150,7 +171,7 @@ class Reader:
             return found
         return convert(found[0], self.preprocess.channels, self.preprocess.depth), found[1]
 
-    def _fitted(self, source: Source, example: int, draws: Draws | None, row: int) -> Example:
+    def _fitted(self, source: Source, example: int, draws: Draws | None, row: int, out: np.ndarray | None) -> Example:
         """As evaluation sees it, then moved by whole pixels: none is resampled twice."""
         found = self._pixels(source, example)
         if isinstance(found, str):
@@ -160,7 +181,7 @@ class Reader:
         fit = fit if scale is None else fit * [*scale, 1.0]
         if draws is None:
             return Example(pixels, fit, size)
-        return Example(apply_image(pixels, draws, row), draws.matrices[row] @ fit, size, draws.erase[row])
+        return Example(apply_image(pixels, draws, row, out), draws.matrices[row] @ fit, size, draws.erase[row])
 
     def missing(self, reason: str) -> Example:
         """Black, and why."""
@@ -171,7 +192,7 @@ def shrinkage_of(draws: Draws, row: int, size: tuple[int, int]) -> float:
     """How many source pixels fall on one target pixel, in the direction where they are fewest."""
     matrix = draws.matrices[row]
     if draws.turned:
-        return float(shrinkage(matrix, size).min())
+        return min(shrinkage(matrix, size))
     return float(1 / max(abs(matrix[0, 0]), abs(matrix[1, 1])))
 
 
@@ -200,11 +221,10 @@ def resampled(
     crop = None if free else snap(matrix, (image.shape[0], image.shape[1]), draws.size, unit)
     if crop is not None:
         pixels, matrix = resample(image, crop, draws.size, out), crop.matrix(draws.size, unit)
-    else:
-        control = None if draws.control is None else draws.control[row : row + 1]
-        own = matrix if scale is None else matrix / [*scale, 1.0]
-        pixels = move_image(image, replace(draws, matrices=own[None], control=control))
-    return (pixels if draws.look is PLAIN or draws.look.plain else apply_look(pixels, draws.look, row)), matrix
+        return (pixels if draws.look.plain else apply_look(pixels, draws.look, row, out)), matrix
+    control = None if draws.control is None else draws.control[row]
+    own = matrix if scale is None else matrix / [*scale, 1.0]
+    return apply_from(image, own, control, draws, row, out), matrix
 
 
 def collate(examples: list[Example], index: np.ndarray, pixels: np.ndarray) -> Examples:

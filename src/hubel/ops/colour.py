@@ -18,6 +18,8 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
+from hubel.ops.resize import with_channels
+
 LUMA = np.array([0.299, 0.587, 0.114])
 # I and Q as weighted differences from luma, 0.74 (R − Y) − 0.27 (B − Y) and 0.48 (R − Y) + 0.41 (B − Y): grey has none
 YIQ = np.stack(
@@ -27,6 +29,8 @@ YIQ = np.stack(
         0.48 * (np.array([1, 0, 0]) - LUMA) + 0.41 * (np.array([0, 0, 1]) - LUMA),
     ]
 )
+FROM_YIQ = np.linalg.inv(YIQ)
+TO_LUMA = np.tile(LUMA, (3, 1))
 GREY = 0.5  # the fixed point of contrast
 # Principal axes of the colours of photographs: columns scaled by the root of their variance (the values for ImageNet
 # that Krizhevsky et al. 2012, section 4.1, draw lighting with)
@@ -36,8 +40,9 @@ PHOTOGRAPHS = np.array(AXES) * [0.2175, 0.0188, 0.0045]
 
 def _affine(linear: np.ndarray, offset: ArrayLike = 0.0) -> np.ndarray:
     """(..., 3, 3) and (...,) or (..., 3) -> (..., 3, 4)."""
-    offset = np.broadcast_to(offset, linear.shape[:-1])
-    return np.concatenate([linear, offset[..., None]], axis=-1)
+    out = np.empty((*linear.shape[:-1], 4))
+    out[..., :3], out[..., 3] = linear, offset
+    return out
 
 
 def identity() -> np.ndarray:
@@ -59,7 +64,7 @@ def contrast(gain: ArrayLike) -> np.ndarray:
 def saturation(gain: ArrayLike) -> np.ndarray:
     """v' = Y + gain · (v − Y) with luma Y: 0 is a grey image, 1 the image itself."""
     gain = np.asarray(gain, dtype=np.float64)[..., None, None]
-    return _affine(gain * np.eye(3) + (1 - gain) * np.tile(LUMA, (3, 1)))
+    return _affine(gain * np.eye(3) + (1 - gain) * TO_LUMA)
 
 
 def hue(turns: ArrayLike) -> np.ndarray:
@@ -69,7 +74,7 @@ def hue(turns: ArrayLike) -> np.ndarray:
     rotation[..., 0, 0] = 1
     rotation[..., 1, 1] = rotation[..., 2, 2] = np.cos(angle)
     rotation[..., 1, 2], rotation[..., 2, 1] = -np.sin(angle), np.sin(angle)
-    return _affine(np.linalg.inv(YIQ) @ rotation @ YIQ)
+    return _affine(FROM_YIQ @ rotation @ YIQ)
 
 
 def cast(gains: ArrayLike) -> np.ndarray:
@@ -94,7 +99,7 @@ def _scaled(gain: ArrayLike) -> np.ndarray:
 
 def compose(*matrices: np.ndarray) -> np.ndarray:
     """(..., 3, 4): the first matrix acts first, the last one last; (3, 4) for none."""
-    return functools.reduce(_then, matrices, identity())
+    return functools.reduce(_then, matrices) if matrices else identity()
 
 
 def _then(first: np.ndarray, second: np.ndarray) -> np.ndarray:
@@ -109,26 +114,26 @@ def grey_only(matrix: np.ndarray) -> np.ndarray:
     return np.einsum("c,...cj->...j", LUMA, pair)
 
 
-def apply(image: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+def apply(image: np.ndarray, matrix: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
     """(H, W, C) uint8 or uint16 through (3, 4) -> the same type, clipped once; within 0.9 of a level of float64.
 
-    OpenCV computes 8-bit colours with 10 bits behind the point.
+    OpenCV computes 8-bit colours with 10 bits behind the point. Written into `out`, which may be the image itself.
     """
     top = 255.0 if image.dtype == np.uint8 else 65535.0
     if image.shape[2] == 1:
         gain, offset = grey_only(matrix)
-        return _line(image, float(gain), float(offset) * top)
+        return _line(image, float(gain), float(offset) * top, out)
     scaled = matrix.copy()
     scaled[:, 3] *= top
-    return cv2.transform(image, scaled)
+    return cv2.transform(image, scaled, out)
 
 
-def _line(image: np.ndarray, gain: float, offset: float) -> np.ndarray:
+def _line(image: np.ndarray, gain: float, offset: float, out: np.ndarray | None) -> np.ndarray:
     """gain · v + offset of one channel: by a table where there are 256 values."""
     if image.dtype != np.uint8:
-        return cv2.transform(image, np.array([[gain, offset]]))[:, :, None]
+        return with_channels(cv2.transform(image, np.array([[gain, offset]]), out))
     table = np.clip(np.rint(gain * np.arange(256) + offset), 0, 255).astype(np.uint8)
-    return cv2.LUT(image, table).reshape(image.shape)
+    return with_channels(cv2.LUT(image, table, out))
 
 
 def apply_batch(images: Tensor, matrices: np.ndarray, top: int = 255) -> Tensor:

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from hubel.ops.geometry import BORDERS, check_border, compose, translation
 from hubel.ops.geometry import move_points as move_by_matrix
-from hubel.ops.resize import CV_BORDERS, area_reduce, four_channels
+from hubel.ops.resize import CV_BORDERS, four_channels, smoothed
 
 CELLS = 4
 POINTS = CELLS + 3  # control points along each side
@@ -92,25 +92,33 @@ def _affine_positions(inverse: np.ndarray, control: np.ndarray, size: tuple[int,
     still = np.stack(np.broadcast_arrays(place, place[:, None]))  # (2, POINTS, POINTS)
     points = np.einsum("...ij,...jkl->...ikl", inverse[..., :2, :2], (control + still) * extent)
     points += inverse[..., :2, 2, None, None]
-    return (_basis_of_pixels(size[0]) @ points @ _basis_of_pixels(size[1]).T).astype(np.float32)
+    rows, columns = (_basis_of_pixels(length).astype(np.float32) for length in size)
+    return rows @ points.astype(np.float32) @ columns.T
 
 
 def warp(
-    image: np.ndarray, matrix: np.ndarray, control: np.ndarray, size: tuple[int, int], border: str = "zero"
+    image: np.ndarray,
+    matrix: np.ndarray,
+    control: np.ndarray,
+    size: tuple[int, int],
+    border: str = "zero",
+    out: np.ndarray | None = None,
 ) -> np.ndarray:
-    """(H, W, C) -> (h, w, C) of the same type: area reduction where it shrinks, then one bilinear resampling."""
+    """(H, W, C) -> (h, w, C) of the same type: smoothed where it shrinks, then one bilinear resampling, into `out`."""
     check_border(border)
     margin = np.ceil(LARGEST * np.array([size[1], size[0]]))  # the displacement reads beyond the target's frame
     shifted = compose(matrix, translation(*margin))
     frame = (int(size[0] + 2 * margin[1]), int(size[1] + 2 * margin[0]))
-    image, shifted = area_reduce(image, shifted, frame, border)
-    x, y = source_positions(compose(shifted, translation(*-margin)), control, size) - np.float32(0.5)
+    image, shifted = smoothed(image, shifted, frame, border)
+    x, y = source_positions(compose(shifted, translation(*-margin)), control, size)
+    x -= np.float32(0.5)  # OpenCV counts centres from 0
+    y -= np.float32(0.5)
     way, beyond = cv2.INTER_LINEAR, CV_BORDERS[border]
 
-    def resample(pixels: np.ndarray, out: np.ndarray | None) -> np.ndarray:
-        return cv2.remap(pixels, x, y, way, out, borderMode=beyond, borderValue=0)
+    def resample(pixels: np.ndarray, into: np.ndarray | None) -> np.ndarray:
+        return cv2.remap(pixels, x, y, way, into, borderMode=beyond, borderValue=0)
 
-    return four_channels(image, size, resample)
+    return four_channels(image, size, resample, out)
 
 
 def warp_batch(

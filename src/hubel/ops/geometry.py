@@ -32,12 +32,13 @@ def check_border(border: str) -> str:
 
 
 def _matrix(rows: list[list[ArrayLike]]) -> np.ndarray:
-    if all(isinstance(entry, (int, float)) for row in rows for entry in row):  # hot: a tenth of the time
+    places = [(i, j) for i in range(3) for j in range(3) if not isinstance(rows[i][j], (int, float))]
+    if not places:  # hot: a tenth of the time
         return np.array(rows, dtype=np.float64)
-    out = np.empty((*np.broadcast_shapes(*(np.shape(entry) for row in rows for entry in row)), 3, 3))
-    for i, row in enumerate(rows):
-        for j, entry in enumerate(row):
-            out[..., i, j] = entry
+    out = np.empty((*np.broadcast_shapes(*(np.shape(rows[i][j]) for i, j in places)), 3, 3))
+    out[:] = [[0 if (i, j) in places else rows[i][j] for j in range(3)] for i in range(3)]
+    for i, j in places:
+        out[..., i, j] = rows[i][j]
     return out
 
 
