@@ -1,7 +1,7 @@
 """Faults in annotations, each planted into a small whole data set: YOLO, Pascal VOC, COCO JSON, masks.
 
 PLANTED: {name: (form, change, kind, file, line)}. `plant(root, name)` writes the data set with that one fault; the
-finding is of that kind and names that file, and that line or entry where it is not 0.
+finding is of that kind and names that file and that line or entry (0: the file as a whole is at fault).
 """
 
 import copy
@@ -189,21 +189,21 @@ PLANTED: dict[str, tuple] = {
     "yolo twice": ("yolo", line("0 0.5 0.5 0.4 0.4"), "duplicate object", TXT, 2),
     "yolo crossing": ("yolo", line("1 0.1 0.1 0.9 0.9 0.9 0.1 0.1 0.8"), "self-crossing polygon", TXT, 2),
     "yolo flat polygon": ("yolo", line("1 0.1 0.1 0.5 0.5 0.9 0.9"), "degenerate polygon", TXT, 2),
-    "yolo orphan": ("yolo", yolo_orphan, "missing file", "", 0),
-    "yolo binary": ("yolo", yolo_binary, "syntax", TXT, 0),
+    "yolo orphan": ("yolo", yolo_orphan, "missing file", "labels/9.txt", 0),
+    "yolo binary": ("yolo", yolo_binary, "syntax", TXT, 1),
     "voc inverted": ("voc", second((30, 5, 10, 20)), "inverted box", XML, 8),
     "voc zero": ("voc", second((20, 20, 20, 20)), "zero area", XML, 8),
     "voc outside": ("voc", second((90, 5, 120, 20)), "outside image", XML, 8),
     "voc beyond": ("voc", second((40, 5, 80, 20)), "outside image", XML, 8),
-    "voc no number": ("voc", second(("a", 5, 10, 20)), "syntax", XML, 0),
+    "voc no number": ("voc", second(("a", 5, 10, 20)), "syntax", XML, 8),
     "voc NaN": ("voc", second((NAN, 5, 10, 20)), "not a number", XML, 8),
     "voc no name": ("voc", second((5, 5, 10, 20), ""), "unknown class", XML, 8),
     "voc no box": ("voc", voc(xml(1, thing(), "<object>\n<name>dog</name>\n</object>\n")), "syntax", XML, 8),
     "voc twice": ("voc", second((10, 12, 30, 40), "cat"), "duplicate object", XML, 8),
     "voc size": ("voc", voc(xml(1, thing(), size=(48, 64))), "another size", XML, 0),
-    "voc broken": ("voc", voc(xml(1, thing())[:120]), "syntax", XML, 0),
-    "voc entity": ("voc", voc('<!DOCTYPE a [<!ENTITY b "c">]>' + xml(1, thing())), "syntax", XML, 0),
-    "voc missing image": ("voc", voc_missing, "missing file", "", 0),
+    "voc broken": ("voc", voc(xml(1, thing())[:120]), "syntax", XML, 6),
+    "voc entity": ("voc", voc('<!DOCTYPE a [<!ENTITY b "c">]>' + xml(1, thing())), "syntax", XML, 1),
+    "voc missing image": ("voc", voc_missing, "missing file", "Annotations/9.xml", 0),
     "coco inverted": ("coco", third(bbox=[10, 10, -5, 20]), "inverted box", JSON, 3),
     "coco zero": ("coco", third(bbox=[10, 10, 0, 20]), "zero area", JSON, 3),
     "coco outside": ("coco", third(bbox=[100, 10, 20, 20]), "outside image", JSON, 3),
@@ -222,9 +222,9 @@ PLANTED: dict[str, tuple] = {
     "coco visibility": ("coco", third(keypoints=[12, 12, 7, 28, 12, 2, 20, 28, 1]), "unknown visibility", JSON, 3),
     "coco joints": ("coco", third(keypoints=[12, 12, 2, 28]), "malformed entry", JSON, 3),
     "coco no category": ("coco", coco_without("category_id"), "malformed entry", JSON, 3),
-    "coco size": ("coco", coco_size, "another size", "", 0),
-    "coco listed twice": ("coco", coco_twice, "listed twice", "", 0),
-    "coco missing image": ("coco", coco_missing, "missing file", "", 0),
+    "coco size": ("coco", coco_size, "another size", JSON, 0),
+    "coco listed twice": ("coco", coco_twice, "listed twice", JSON, 0),
+    "coco missing image": ("coco", coco_missing, "missing file", "images/nowhere.png", 0),
     "masks size": ("masks", other_mask(mask(1, (32, 48))), "mask of another size", PNG, 0),
     "masks value": ("masks", other_mask(mask(9)), "unknown mask value", PNG, 0),
     "masks damaged": ("masks", other_mask(mask(1)[:60]), "unreadable mask", PNG, 0),

@@ -41,13 +41,15 @@ def test_whole_data_has_no_findings(form, tmp_path):
     assert found_in(tmp_path / form) == []
 
 
+MORE = {"coco odd polygon": {"degenerate polygon"}, "coco listed twice": {"duplicate"}}  # what else follows from it
+
+
 @pytest.mark.parametrize("name", PLANTED)
 def test_a_planted_fault_is_named(name, tmp_path):
     _, _, kind, file, line = PLANTED[name]
     findings = found_in(plant(tmp_path / "data", name))
-    assert any(
-        one.kind == kind and (not file or one.file == file) and (not line or one.line == line) for one in findings
-    ), findings
+    assert (kind, file, line) in {(one.kind, one.file, one.line) for one in findings}, findings
+    assert {one.kind for one in findings} - {kind} == MORE.get(name, set())
     assert all(one.reason and one.action and one.severity in SEVERITIES for one in findings)
     assert all(one.settings().get("line") != 0 for one in findings)
 
@@ -139,6 +141,20 @@ def test_many_of_a_kind_are_said_once(tmp_path):
 def test_the_same_place_is_named_once(tmp_path):
     findings = found_in(plant(tmp_path / "data", "yolo class"))
     assert [one.kind for one in findings].count("unknown class") == 1
+
+
+def test_what_reader_and_check_both_found_is_one_error(tmp_path):
+    (one,) = found_in(plant(tmp_path / "data", "coco no category"))
+    assert (one.kind, one.line, one.severity) == ("malformed entry", 3, "error") and "category_id" in one.reason
+    assert one.image == 1
+
+
+def test_two_faults_of_one_entry_are_both_named(tmp_path):
+    root = plant(tmp_path / "data", "coco three numbers")
+    text = (root / "annotations.json").read_text()
+    (root / "annotations.json").write_text(text.replace("[12, 12, 2, 28, 12, 2, 20, 28, 1]", "[12, 12, 2, 28]", 3))
+    reasons = [one.reason for one in found_in(root) if one.line == 3]
+    assert any('"bbox"' in reason for reason in reasons) and any('"keypoints"' in reason for reason in reasons)
 
 
 def test_the_gravest_come_first(tmp_path):

@@ -65,7 +65,7 @@ def whole(image: Image.Image, data: bytes) -> np.ndarray:
     fault = fault_of(image.format, data)
     if fault:
         raise BadImage(fault)
-    with _damage():
+    with damage():
         deep = _is_deep_colour(image)
         return orient(_deep_pixels(data), orientation_of(image, header_only=False)) if deep else pixels_of(image)
 
@@ -128,7 +128,7 @@ def reading() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _damage() -> Iterator[None]:
+def damage() -> Iterator[None]:
     """Decoders raise a dozen kinds of errors on damaged files; all mean the same to us."""
     libtiff.listen()
     try:

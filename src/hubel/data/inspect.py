@@ -6,8 +6,8 @@ errors first. Nothing is written and nothing is raised for one bad entry.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +84,6 @@ def inspect(
     clean = settled(dataset, seen.facts, seen.faults)
     sizes = seen.looks.sizes
     findings = [
-        *dataset.findings,
         *_unread(dataset, seen),
         *odd_findings(dataset.images, seen.odd),
         *(object_faults(objects, sizes, dataset.images.name) if objects is not None else ()),
@@ -95,19 +94,37 @@ def inspect(
         *copy_findings(clean, seen.looks),
         *class_findings(clean),
     ]
-    return Inspection(clean, seen, _in_order(findings), objects, masks, sizes)
+    return Inspection(clean, seen, _in_order(_once(dataset.findings, findings)), objects, masks, sizes)
 
 
-def _in_order(findings: list[Finding]) -> tuple[Finding, ...]:
-    """The gravest first, kinds together, files in natural order; what reader and check both found stands once."""
-    told: dict[tuple, Finding] = {}
-    for one in findings:  # readers come first: they know the words of the file
+def _once(read: Sequence[Finding], checked: Sequence[Finding]) -> list[Finding]:
+    """What reader and check both found stands once, in the reader's words, who knows those of the file."""
+    told = dict.fromkeys(read)  # (finding): the same entry may have several faults
+    kinds = {(one.kind, one.file, one.line) for one in told if one.line}
+    places: dict[tuple[str, int], Finding] = {(one.file, one.line): one for one in told if one.line}
+    found: dict[Any, Finding] = {}
+    for one in checked:
+        reader = places.get((one.file, one.line))
+        if reader is not None and (one.kind == "unknown class" or (one.kind, one.file, one.line) in kinds):
+            found[reader] = _graver(found.get(reader, reader), one)
+            continue
         place = (one.kind, one.file, one.line) if one.line else (one.kind, one.file, one.image, one.other, one.reason)
-        told.setdefault(place, one)
+        found.setdefault(place, one)
+    return [found.pop(one, one) for one in told] + list(found.values())
+
+
+def _graver(reader: Finding, check: Finding) -> Finding:
+    """The reader's words; the graver of both, and the image that the check knows."""
+    level = min(reader.severity, check.severity, key=SEVERITIES.index)
+    return replace(reader, severity=level, image=check.image)
+
+
+def _in_order(findings: Sequence[Finding]) -> tuple[Finding, ...]:
+    """The gravest first, kinds together, files in natural order."""
     gravest: dict[str, int] = {}
-    for one in told.values():
+    for one in findings:
         gravest[one.kind] = min(gravest.get(one.kind, 9), SEVERITIES.index(one.severity))
-    return tuple(sorted(told.values(), key=lambda one: (
+    return tuple(sorted(findings, key=lambda one: (
         gravest[one.kind], one.kind, SEVERITIES.index(one.severity), natural(one.file), one.line
     )))  # fmt: skip
 

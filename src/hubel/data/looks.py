@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
+import math
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -24,6 +25,7 @@ from hubel.data.decode import BadImage
 from hubel.data.images import Images
 
 SIDE = 16  # pixels of the miniature that confirms that two images are alike
+BLOCK = 2**20  # pixels that are counted together
 SHARP = 512  # pixels of the longer side at which sharpness counts: no network of ours sees more at once
 LOOK = np.dtype(
     [
@@ -116,31 +118,32 @@ class Levels:
     @classmethod
     def of(cls, grey: np.ndarray) -> Self:
         """(H, W) uint8 or uint16."""
-        values = _levels(np.iinfo(grey.dtype).max)
-        return cls(np.bincount(grey.ravel(), minlength=len(values)), values)
+        values, flat = _levels(np.iinfo(grey.dtype).max), grey.ravel()
+        blocks = range(0, len(flat), BLOCK)  # numpy makes eight bytes of each pixel to count it
+        return cls(np.sum([np.bincount(flat[a : a + BLOCK], minlength=len(values)) for a in blocks], axis=0), values)
 
     def summary(self) -> tuple[float, float, float, float]:
         """Mean, 5 % and 95 % quantiles, standard deviation."""
         count = self.counts.sum()
         mean = float(self.counts @ self.values / count)
-        low, high = self._quantile(0.05), self._quantile(0.95)
+        upto = self.counts.cumsum()
+        low, high = self._quantile(0.05, upto), self._quantile(0.95, upto)
         return mean, low, high, float(np.sqrt(self.counts @ (self.values - mean) ** 2 / count))
 
-    def _quantile(self, share: float, counts: np.ndarray | None = None) -> float:
-        """Between the two pixels on both sides of it, as numpy's percentile."""
-        upto = np.cumsum(self.counts if counts is None else counts)
+    def _quantile(self, share: float, upto: np.ndarray) -> float:
+        """Between the two pixels on both sides of it, as numpy's percentile. `upto`: pixels up to each level."""
         at = share * (upto[-1] - 1)
-        below, above = self.values[np.searchsorted(upto, [int(at), int(np.ceil(at))], side="right")]
-        return float(below + (above - below) * (at - int(at)))
+        low, high = (self.values[upto.searchsorted(k, side="right")] for k in (int(at), math.ceil(at)))
+        return float(low + (high - low) * (at - int(at)))
 
     def filled(self) -> float:
         """Share of pixels that are not the background, the commonest of 64 bands of grey.
 
         They differ by more than 3 % of white, or by more than a seventh of the image's own range where that is less.
         """
-        band = np.minimum(np.arange(len(self.counts)) * 64 // len(self.counts), 63)
-        common = np.bincount(band, self.counts, minlength=64).argmax()
-        background = self._quantile(0.5, np.where(band == common, self.counts, 0))
+        bands = self.counts.reshape(64, -1)
+        common, width = int(bands.sum(1).argmax()), bands.shape[1]
+        background = self._quantile(0.5, np.append(np.zeros(common * width), bands[common].cumsum()))
         seen = self.values[self.counts > 0]
         apart = np.abs(self.values - background) > min(0.03, float(seen[-1] - seen[0]) / 7)
         return float(self.counts[apart].sum() / self.counts.sum())

@@ -23,7 +23,18 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from hubel.data.decode import BadImage, Header, convert, decode, header_of, opened, pixels_of, reading, whole
+from hubel.data.decode import (
+    BadImage,
+    Header,
+    convert,
+    damage,
+    header_of,
+    opened,
+    orient,
+    orientation_of,
+    reading,
+    whole,
+)  # fmt: skip
 from hubel.data.images import ConcatImages, FileImages, Images, evenly
 from hubel.data.looks import LOOK, Looks, measure
 from hubel.data.masks import IGNORE, Masks
@@ -127,9 +138,9 @@ class _Eye:
                 return
             large = head.height * head.width > LARGE
             with self.alone if large else contextlib.nullcontext():
-                image = _small(data, head) if large else convert(whole(source, data), head.channels)
-        self.seen.facts[i] = image.shape[2], 8 * image.dtype.itemsize
-        self._measured(i, convert(image, images.channels, images.depth), head.height, head.width)
+                image = _small(source, data, head) if large else convert(whole(source, data), head.channels)
+                self.seen.facts[i] = image.shape[2], 8 * image.dtype.itemsize
+                self._measured(i, convert(image, images.channels, images.depth), head.height, head.width)
 
     def _measured(self, i: int, image: np.ndarray, height: int, width: int) -> None:
         self.seen.rows[i] = measure(image)
@@ -175,23 +186,23 @@ def _strange(masks: Masks, raw: np.ndarray, numbers: np.ndarray) -> dict[int, in
     return dict(zip(values[odd].tolist(), counts[odd].tolist(), strict=True))
 
 
-def _small(data: bytes, head: Header) -> np.ndarray:
+def _small(source: Image.Image, data: bytes, head: Header) -> np.ndarray:
     """A large image in at most LARGE pixels or so, whole or BadImage: JPEG by its own smaller scales."""
     factor = math.ceil(math.sqrt(head.height * head.width / LARGE))
-    with Image.open(io.BytesIO(data)) as image:
-        form = image.format
-        if form in ("JPEG", "MPO"):
-            fault = fault_of(form, data)
-            if fault:
-                raise BadImage(fault)
-            image.draft(None, (image.width // factor, image.height // factor))
-            try:
-                return pixels_of(image)
-            except (OSError, SyntaxError, ValueError) as broken:
-                raise BadImage(f"damaged: {broken}") from broken
-    whole = decode(data, max_pixels=head.height * head.width)
-    size = max(1, whole.shape[1] // factor), max(1, whole.shape[0] // factor)
-    return cv2.resize(whole, size, interpolation=cv2.INTER_AREA).reshape(size[1], size[0], -1)
+    if source.mode not in ("L", "RGB") or "transparency" in source.info or head.depth > 8:
+        pixels = whole(source, data)
+        size = max(1, pixels.shape[1] // factor), max(1, pixels.shape[0] // factor)
+        return cv2.resize(pixels, size, interpolation=cv2.INTER_AREA).reshape(size[1], size[0], -1)
+    fault = fault_of(source.format, data)
+    if fault:
+        raise BadImage(fault)
+    with damage():
+        source.draft(None, (source.width // factor, source.height // factor))
+        source.load()
+        turn = orientation_of(source, header_only=False)
+        left = max(1, round(math.sqrt(source.height * source.width / LARGE)))  # what a decoder without scales leaves
+        pixels = np.asarray(source.reduce(left) if left > 1 else source)  # no copies of the whole
+    return orient(pixels.reshape(*pixels.shape[:2], -1), turn)
 
 
 def value_shares(image: np.ndarray) -> np.ndarray:
