@@ -62,33 +62,51 @@ def _unpack(archive: Path, folder: Path) -> Path:
         pytest.skip(f"HUBEL_DATA has no {archive.name}")
     with tarfile.open(archive) as tar:
         tar.extractall(folder, filter="data")
+    return folder
+
+
+def _above_train(folder: Path) -> Path:
     return next(path.parent for path in sorted(folder.rglob("train")) if path.is_dir())
 
 
 @pytest.fixture(scope="session")
 def cifar10_dev(data_dir, tmp_path_factory) -> Path:
     """10,000 training and 2,000 test images of 32×32: train|test/<class>/*.jpg."""
-    return _unpack(data_dir / "cifar10_dev.tar.xz", tmp_path_factory.mktemp("data") / "cifar10_dev")
+    return _above_train(_unpack(data_dir / "cifar10_dev.tar.xz", tmp_path_factory.mktemp("data") / "cifar10_dev"))
 
 
 @pytest.fixture(scope="session")
 def clothing_dev(data_dir, tmp_path_factory) -> Path:
     """600 training and 186 validation photos of 10 classes: train|validation/<class>/*.jpg."""
-    return _unpack(data_dir / "clothing_dev.tar", tmp_path_factory.mktemp("data") / "clothing_dev")
+    return _above_train(_unpack(data_dir / "clothing_dev.tar", tmp_path_factory.mktemp("data") / "clothing_dev"))
+
+
+@pytest.fixture(scope="session")
+def bccd_dev(data_dir, tmp_path_factory) -> Path:
+    """150 training and 50 dev images of blood cells in VOC's layout."""
+    return _unpack(data_dir / "bccd_dev.tar", tmp_path_factory.mktemp("data") / "bccd_dev")
+
+
+@pytest.fixture(scope="session")
+def camvid_dev(data_dir, tmp_path_factory) -> Path:
+    """150 training and 40 dev images of road scenes with masks of 11 classes and 11 = unlabelled."""
+    return _unpack(data_dir / "camvid_dev.tar", tmp_path_factory.mktemp("data") / "camvid_dev")
 
 
 @pytest.fixture
 def make_folder(tmp_path):
-    """make_folder({"cat/1.png": array or bytes, …}) writes the files below a fresh folder and returns it."""
+    """make_folder({"cat/1.png": array, bytes, text or (height, width)}) writes files below a folder and returns it."""
 
     def make(files, name="photos"):
         root = tmp_path / name
-        root.mkdir(exist_ok=True)
+        root.mkdir(parents=True, exist_ok=True)
         for relative, content in files.items():
             path = root / relative
             path.parent.mkdir(parents=True, exist_ok=True)
-            if isinstance(content, bytes):
-                path.write_bytes(content)
+            if isinstance(content, bytes | str):
+                path.write_bytes(content.encode() if isinstance(content, str) else content)
+            elif isinstance(content, tuple):
+                Image.fromarray(np.zeros((*content, 3), np.uint8)).save(path)
             else:
                 Image.fromarray(np.asarray(content, dtype=np.uint8)).save(path)
         return root
@@ -146,11 +164,18 @@ def train(tmp_path):
     """train(source, **options) -> Run in tmp_path/runs."""
 
     def start(source, **options):
-        return hubel.train(
-            source, out=tmp_path / "runs", progress=options.pop("progress", Quiet()), **PLAIN | {"epochs": 1} | options
-        )
+        given = {"out": tmp_path / "runs", "progress": Quiet(), **PLAIN, "epochs": 1, **options}
+        if not isinstance(given["model"], str) or given["model"] != "mlp":
+            given.pop("model.hidden")
+        return hubel.train(source, **given)
 
     return start
+
+
+@pytest.fixture
+def data(tmp_path):
+    """An archive of squares; see small_runs.py."""
+    return save_npz(tmp_path / "squares.npz")
 
 
 @pytest.fixture(scope="session")

@@ -11,6 +11,9 @@ from subprocess import PIPE
 import numpy as np
 from PIL import Image
 
+from hubel.data.dataset import Dataset
+from hubel.data.images import ArrayImages
+
 HERE = Path(__file__).parent
 PLAIN = {"model": "mlp", "model.hidden": "8", "optimizer": "sgd", "optimizer.lr": "0.1", "augment": "none",
          "batch_size": "16", "workers": "0", "epochs": "2"}  # fmt: skip
@@ -41,6 +44,13 @@ def squares(n=120, side=8, channels=1, classes=3, seed=0):
     for image, label in zip(images, labels, strict=True):
         image[label * step : (label + 1) * step, : side // 2] += 100
     return images, labels
+
+
+def in_memory(n=120, columns=None, **options) -> Dataset:
+    """Squares as a data set that was made in Python."""
+    images, labels = squares(n, **options)
+    kinds = tuple("abcdefghij"[: labels.max() + 1])
+    return Dataset("memory", ArrayImages(images), {"label": labels, **(columns or {})}, kinds)
 
 
 def save_npz(path, n=120, parts=True, **options) -> Path:

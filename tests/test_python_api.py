@@ -7,36 +7,11 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from small_runs import PLAIN, Quiet, save_folder, save_npz, squares
+from small_runs import Quiet, save_folder, squares
 
 import hubel
 from hubel.data.dataset import Dataset
 from hubel.data.images import ArrayImages
-
-
-@pytest.fixture
-def train(tmp_path):
-    """train(source, **options) -> Run in tmp_path/runs."""
-
-    def start(source, **options):
-        given = {"out": tmp_path / "runs", "progress": Quiet(), **PLAIN, "epochs": 1, **options}
-        if not isinstance(given["model"], str) or given["model"] != "mlp":
-            given.pop("model.hidden")
-        return hubel.train(source, **given)
-
-    return start
-
-
-@pytest.fixture
-def data(tmp_path):
-    return save_npz(tmp_path / "squares.npz")
-
-
-def in_memory(n=120, columns=None, **options) -> Dataset:
-    images, labels = squares(n, **options)
-    kinds = tuple("abc"[: labels.max() + 1])
-    return Dataset("memory", ArrayImages(images), {"label": labels, **(columns or {})}, kinds)
-
 
 # The verbs --------------------------------------------------------------------------------------------------
 

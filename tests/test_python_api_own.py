@@ -6,39 +6,13 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image
-from small_runs import PLAIN, Quiet, document, save_npz, squares, words
+from small_runs import PLAIN, Quiet, document, squares, words
 from small_runs import hubel as command
 from torch import nn
 
 import hubel
-from hubel.data.dataset import Dataset
-from hubel.data.images import ArrayImages
 from hubel.tasks.classification import Classification
 from hubel.training import checkpoint
-
-
-@pytest.fixture
-def train(tmp_path):
-    """train(source, **options) -> Run in tmp_path/runs."""
-
-    def start(source, **options):
-        given = {"out": tmp_path / "runs", "progress": Quiet(), **PLAIN, "epochs": 1, **options}
-        if not isinstance(given["model"], str) or given["model"] != "mlp":
-            given.pop("model.hidden")
-        return hubel.train(source, **given)
-
-    return start
-
-
-@pytest.fixture
-def data(tmp_path):
-    return save_npz(tmp_path / "squares.npz")
-
-
-def in_memory(n=120, columns=None, **options) -> Dataset:
-    images, labels = squares(n, **options)
-    kinds = tuple("abc"[: labels.max() + 1])
-    return Dataset("memory", ArrayImages(images), {"label": labels, **(columns or {})}, kinds)
 
 
 class Own(nn.Module):

@@ -1,99 +1,19 @@
-"""Pascal VOC: against a loop over ElementTree; which pixel is the first; layouts; round trips; what is refused."""
+"""Pascal VOC: against a loop over ElementTree; which pixel is the first; layouts; what is refused."""
 
 import os
-import tarfile
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import numpy as np
 import pytest
-from data_layouts import by_image, datasets
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from small_sets import OFFICIAL, VOC, kinds, xml
 
-from hubel.data.dataset import Dataset
 from hubel.data.formats import voc
-from hubel.data.formats.voc_masks import voc_colour
-from hubel.data.formats.voc_xml import Refused, corner, edge, parse
-from hubel.data.images import ArrayImages, PackedNames
-from hubel.data.masks import Masks
-from hubel.data.objects import CROWD, DIFFICULT, OCCLUDED, TRUNCATED, Objects
-from hubel.data.ragged import Ragged
+from hubel.data.formats.voc_xml import Refused, parse
+from hubel.data.objects import DIFFICULT, OCCLUDED, TRUNCATED
 from hubel.errors import UserError
-
-often = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-
-
-def xml(*things, size=(20, 30), extra=""):
-    """An annotation of objects (name, xmin, ymin, xmax, ymax, *marks)."""
-    objects = "".join(
-        f"<object>\n<name>{name}</name>{''.join(marks)}<bndbox><xmin>{a}</xmin><ymin>{b}</ymin><xmax>{c}</xmax>"
-        f"<ymax>{d}</ymax></bndbox></object>\n"
-        for name, a, b, c, d, *marks in things
-    )
-    h, w = size
-    declared = f"<size><width>{w}</width><height>{h}</height><depth>3</depth></size>"
-    return f"<annotation>{extra}{declared}\n{objects}</annotation>"
-
-
-@pytest.fixture
-def make(tmp_path):
-    """make({name: text or (height, width)}) writes a data set and returns its folder."""
-
-    def write(files, name="set"):
-        root = tmp_path / name
-        for relative, content in files.items():
-            path = root / relative
-            path.parent.mkdir(parents=True, exist_ok=True)
-            if isinstance(content, tuple):
-                Image.fromarray(np.zeros((*content, 3), np.uint8)).save(path)
-            else:
-                path.write_bytes(content.encode() if isinstance(content, str) else content)
-        return root
-
-    return write
-
-
-@pytest.fixture
-def fresh(tmp_path_factory):
-    """A new folder each time it is called."""
-    return lambda: Path(tmp_path_factory.mktemp("made"))
-
-
-@pytest.fixture(scope="session")
-def bccd_dev(data_dir, tmp_path_factory):
-    """150 training and 50 dev images of blood cells in VOC's layout."""
-    if not (data_dir / "bccd_dev.tar").exists():
-        pytest.skip("HUBEL_DATA has no bccd_dev.tar")
-    folder = tmp_path_factory.mktemp("data") / "bccd_dev"
-    with tarfile.open(data_dir / "bccd_dev.tar") as tar:
-        tar.extractall(folder, filter="data")
-    return folder
-
-
-PLAIN = {
-    "JPEGImages/a.jpg": (20, 30),
-    "JPEGImages/b.jpg": (20, 30),
-    "JPEGImages/c.png": (20, 30),
-    "Annotations/a.xml": xml(("dog", 1, 1, 30, 20), ("cat", 5, 6, 5, 9)),
-    "Annotations/b.xml": xml(("cat", 2, 3, 4, 5)),
-    "Annotations/c.xml": xml(),
-    "ImageSets/Main/train.txt": "a\r\nc\n",
-    "ImageSets/Main/val.txt": "b\n",
-    "ImageSets/Main/trainval.txt": "a\nb\nc\n",
-    "ImageSets/Main/cat_train.txt": "a  1\nc -1\n",
-}
-
-
-OFFICIAL = "<source><annotation>PASCAL VOC2007</annotation></source>"
-
-
-def kinds(dataset):
-    return [(f.kind, f.file, f.line) for f in dataset.findings]
-
-
-# Reading -------------------------------------------------------------------------------------------------------
 
 
 def oracle(root, name):
@@ -150,11 +70,9 @@ def test_bccd_round_trip(bccd_dev, tmp_path):
 
 def test_parts_flags_and_source(make, untouched):
     marks = ["<difficult>1</difficult>", "<truncated>1</truncated>", "<occluded>true</occluded>", "<pose>Left</pose>"]
-    root = untouched(
-        make(PLAIN | {"Annotations/b.xml": xml(("cat", 2, 3, 4, 5, *marks), ("cat", 2, 3, 4, 5, marks[1]))})
-    )
+    root = untouched(make(VOC | {"Annotations/b.xml": xml(("cat", 2, 3, 4, 5, *marks), ("cat", 2, 3, 4, 5, marks[1]))}))
     found = voc.read(root)
-    assert (found.name, found.format, found.source, found.classes) == ("set", "voc", str(root), ("cat", "dog"))
+    assert (found.name, found.format, found.source, found.classes) == ("photos", "voc", str(root), ("cat", "dog"))
     assert {k: v.tolist() for k, v in found.splits.items()} == {"train": [0, 2], "dev": [1]}
     objects = found.annotations["objects"]
     assert objects.flags.tolist() == [0, 0, DIFFICULT | TRUNCATED | OCCLUDED, TRUNCATED]
@@ -164,7 +82,7 @@ def test_parts_flags_and_source(make, untouched):
 
 
 def test_trainval_counts_where_there_is_no_train(make):
-    files = {k: v for k, v in PLAIN.items() if not k.endswith(("/train.txt", "/val.txt"))}
+    files = {k: v for k, v in VOC.items() if not k.endswith(("/train.txt", "/val.txt"))}
     assert {k: v.tolist() for k, v in voc.read(make(files)).splits.items()} == {"train": [0, 1, 2]}
 
 
@@ -221,9 +139,9 @@ def test_without_lists(make, folders):
 
 
 def test_devkit(make, tmp_path):
-    make(PLAIN, "kit/VOC2007")
+    make(VOC, "kit/VOC2007")
     assert len(voc.read(tmp_path / "kit")) == 3
-    make(PLAIN, "kit/VOC2012")
+    make(VOC, "kit/VOC2012")
     assert voc.recognise(tmp_path / "kit") is None
     with pytest.raises(UserError, match="several VOC data sets: VOC2007, VOC2012"):
         voc.read(tmp_path / "kit")
@@ -241,7 +159,7 @@ def test_names_in_lists(make):
 
 
 def test_what_is_missing_or_too_much(make):
-    found = voc.read(make(PLAIN | {"Annotations/gone.xml": xml(("cat", 1, 1, 2, 2)), "JPEGImages/bare.jpg": (9, 9)}))
+    found = voc.read(make(VOC | {"Annotations/gone.xml": xml(("cat", 1, 1, 2, 2)), "JPEGImages/bare.jpg": (9, 9)}))
     assert sorted(kinds(found)) == [
         ("missing annotation", "JPEGImages/bare.jpg", 0), ("missing file", "Annotations/gone.xml", 0),
         ("zero area", "Annotations/a.xml", 4)]  # fmt: skip
@@ -249,7 +167,7 @@ def test_what_is_missing_or_too_much(make):
 
 
 def test_a_file_of_another_name_says_its_image(make):
-    files = {k: v for k, v in PLAIN.items() if k != "Annotations/b.xml"}
+    files = {k: v for k, v in VOC.items() if k != "Annotations/b.xml"}
     other = xml(("cat", 2, 3, 4, 5), extra="<filename>b.jpg</filename>")
     found = voc.read(make(files | {"Annotations/other.xml": other, "Annotations/third.xml": other}))
     assert found.annotations["objects"].files[1].decode() == "Annotations/other.xml"
@@ -264,7 +182,7 @@ def test_wrong_objects_are_named_and_the_others_read(make):
         ("cat", "nan", 1, 4, 4),
         ("cat", "1_0", 1, 4, 4),
     ]
-    found = voc.read(make(PLAIN | {"Annotations/b.xml": xml(*things), "classes.txt": "cat\n\nbird\n"}))
+    found = voc.read(make(VOC | {"Annotations/b.xml": xml(*things), "classes.txt": "cat\n\nbird\n"}))
     file = "Annotations/b.xml"
     assert [k for k in kinds(found) if k[1] == file] == [
         ("syntax", file, 2), ("unknown class", file, 4), ("syntax", file, 6), ("syntax", file, 10)]  # fmt: skip
@@ -289,7 +207,7 @@ def test_wrong_objects_are_named_and_the_others_read(make):
     ],
 )  # fmt: skip
 def test_files_that_are_no_annotation(make, content, reason, line):
-    found = voc.read(make(PLAIN | {"Annotations/b.xml": content}))
+    found = voc.read(make(VOC | {"Annotations/b.xml": content}))
     (finding,) = [f for f in found.findings if f.kind == "syntax"]
     assert reason in finding.reason and finding.line == line and finding.file == "Annotations/b.xml"
     assert found.annotations["objects"].counts.tolist() == [2, 0, 0]
@@ -297,7 +215,7 @@ def test_files_that_are_no_annotation(make, content, reason, line):
 
 def test_hostile_names(make, tmp_path):
     elsewhere = make({"x.jpg": (7, 7), "x.xml": xml(("spy", 1, 1, 2, 2)), "classes.txt": "secret"}, "elsewhere")
-    root = make(PLAIN | {"ImageSets/Main/train.txt": "../elsewhere/x\n/etc/passwd\na\n"})
+    root = make(VOC | {"ImageSets/Main/train.txt": "../elsewhere/x\n/etc/passwd\na\n"})
     (root / "Annotations/b.xml").unlink()
     (root / "Annotations/b.xml").symlink_to(elsewhere / "x.xml")
     (root / "JPEGImages/x.jpg").symlink_to(elsewhere / "x.jpg")
@@ -339,124 +257,3 @@ def test_xml_that_is_anything():
         assert len(found.things) == len(reference.findall("object"))
 
     check()
-
-
-# Writing -------------------------------------------------------------------------------------------------------
-
-
-@settings(max_examples=500, deadline=None)
-@given(st.one_of(st.floats(), st.integers(-(10**9), 10**9).map(float), st.floats(-10, 10)), st.sampled_from([0, 1]))
-@example(0.1, 1)
-@example(1e-300, 1)
-@example(float(2**53), 1)
-def test_every_coordinate_comes_back_bit_for_bit(value, more):
-    back = edge(corner(value, more), more)
-    assert back == value or (np.isnan(back) and np.isnan(value))
-
-
-def test_round_trip(fresh):
-    @often
-    @given(st.data())
-    def check(data):
-        made = data.draw(datasets(fresh(), flags=True))
-        out = fresh() / "out"
-        voc.write(made, out)
-        back = voc.read(out)
-        assert back.classes == made.classes
-        assert {f.kind for f in back.findings} <= {"zero area"}
-        assert by_image(back) == by_image(made)
-
-    check()
-
-
-def simple(**columns):
-    images = ArrayImages(np.random.default_rng(0).integers(0, 256, (2, 10, 20, 3)).astype(np.uint8))
-    objects = Objects(np.array([0, 1, 2]), np.array([[-1, 0, 5, 5], [1, 2.5, 3, 4.0]]), np.array([0, 1]), **columns)
-    return Dataset("mem", images, {"objects": objects}, ("a & b", "<b>"))
-
-
-def test_boxes_left_of_the_image_do_not_change_the_convention(fresh):
-    """−1 is written as 0; the files say that they count from 1."""
-    voc.write(simple(), out := fresh() / "out")
-    back = voc.read(out)
-    assert "<xmin>0</xmin>" in (out / "Annotations/000000.xml").read_text()
-    assert back.annotations["objects"].boxes.tolist() == simple().annotations["objects"].boxes.tolist()
-    assert back.classes == ("a & b", "<b>")
-    assert all(np.array_equal(back.images.read(i), simple().images.read(i)) for i in range(2))
-    assert back.annotations["declared_size"].tolist() == [[10, 20]] * 2
-
-
-def test_what_is_lost_is_named(fresh):
-    ring = Ragged.pack_nested([[np.zeros((3, 2))], []], np.empty((0, 2), np.float32))
-    more = {"areas": np.ones(2), "ids": np.arange(2), "keypoints": np.zeros((2, 1, 3), np.float32)}
-    made = simple(flags=np.array([0, CROWD], np.uint8), outlines=ring, **more)
-    lost = " | ".join(voc.write(made, fresh() / "out"))
-    for words in ("1 crowd flags", "1 outlines", "2 objects' keypoints", "2 areas", "2 ids", "1 boxes have fractions"):
-        assert words in lost, lost
-
-
-def test_unknown_classes_and_odd_names_of_classes(fresh):
-    objects = Objects(np.array([0, 2, 3]), np.ones((3, 4)), np.array([-1, 0, 1]))
-    made = Dataset("mem", simple().images, {"objects": objects}, ("two\nlines", "two lines"))
-    lost = voc.write(made, out := fresh() / "out")
-    back = voc.read(out)
-    assert back.classes == ("two lines", "two lines (2)") and "2 names of classes were changed to fit one line" in lost
-    assert back.annotations["objects"].labels.tolist() == [-1, 0, 1]
-
-
-def test_nothing_is_overwritten(fresh):
-    root = fresh()
-    (root / "here.txt").write_text("mine")
-    with pytest.raises(UserError, match="never overwritten"):
-        voc.write(simple(), root)
-    with pytest.raises(UserError, match="neither objects nor masks"):
-        voc.write(Dataset("x", simple().images, {"label": np.zeros(2, np.int64)}, ("a",)), fresh() / "out")
-
-
-def test_the_same_name_in_two_parts(fresh, make):
-    files = {f"{part}/x.{end}": content for part in ("train", "test") for end, content in
-             (("jpg", (20, 30)), ("xml", xml(("cat", 1, 1, 2 + len(part), 2))))}  # fmt: skip
-    found = voc.read(make(files))
-    voc.write(found, out := fresh() / "out")
-    back = voc.read(out)
-    assert {k: [back.annotations["objects"].boxes[i].tolist() for i in v] for k, v in back.splits.items()} == {
-        "train": [[0, 0, 7, 2]], "test": [[0, 0, 6, 2]]}  # fmt: skip
-
-
-# Masks ---------------------------------------------------------------------------------------------------------
-
-
-def test_segmentation_masks_become_a_column(make, fresh):
-    values = np.array([[0, 8, 12], [255, 8, 0]], np.uint8)
-    root = make(PLAIN | {"JPEGImages/a.jpg": (2, 3)})
-    image = Image.fromarray(values)
-    image.putpalette(np.array([voc_colour(k) for k in range(256)], np.uint8).tobytes())
-    (root / "SegmentationClass").mkdir()
-    image.save(root / "SegmentationClass/a.png")
-    image.save(root / "SegmentationClass/gone.png")
-    found = voc.read(root)
-    mask = found.annotations["mask"]
-    assert mask.classes[:1] == ("background",) and len(mask.classes) == 21
-    assert (mask.classes[8], mask.classes[12]) == ("cat", "dog")  # as VOC numbers them
-    assert mask.read(0).tolist() == values.tolist() and (mask.read(1) == 255).all()
-    assert ("missing file", "SegmentationClass/gone.png", 0) in kinds(found)
-    assert [voc_colour(k) for k in (0, 1, 2, 8, 20, 255)] == [
-        (0, 0, 0), (128, 0, 0), (0, 128, 0), (64, 0, 0), (0, 64, 128), (224, 224, 192)]  # fmt: skip
-    out = fresh() / "out"
-    assert voc.write(found, out) == []
-    back = voc.read(out).annotations["mask"]
-    assert back.classes == mask.classes and back.read(0).tolist() == values.tolist() and not len(back.names[1])
-    assert "<segmented>1</segmented>" in (out / "Annotations/a.xml").read_text()
-
-
-def test_masks_of_other_numbers_are_written_as_classes(fresh):
-    root = fresh()
-    Image.fromarray(np.array([[7, 9, 3]], np.uint8)).save(root / "m.png")
-    Image.fromarray(np.zeros((1, 3, 3), np.uint8)).save(root / "i.png")
-    names = PackedNames.pack(["m.png", ""]), PackedNames.pack(["i.png", "i.png"])
-    images = ArrayImages(np.zeros((2, 1, 3, 3), np.uint8))
-    made = Dataset("m", images, {"mask": Masks(str(root), *names, ("road", "sky"), np.array([7, 9]))}, ("road", "sky"))
-    out = fresh() / "out"
-    assert voc.write(made, out) == ["lost: values of 1 masks that mean no class; they are void (255)"]
-    assert np.asarray(Image.open(out / "SegmentationClass/000000.png")).tolist() == [[0, 1, 255]]
-    assert "road:0,0,0::" in (out / "labelmap.txt").read_text()

@@ -2,14 +2,14 @@
 
 import os
 import signal
+from dataclasses import replace
 
 import numpy as np
 import pytest
-from small_runs import Quiet, squares
+from small_runs import Quiet, in_memory
 
 import hubel
 from hubel.data.dataset import Dataset
-from hubel.data.images import ArrayImages
 from hubel.training.callbacks import Callback
 
 
@@ -26,11 +26,10 @@ class InterruptAt(Callback):
 
 def blobs(n: int = 150, side: int = 8, channels: int = 1, classes: int = 3, seed: int = 0) -> Dataset:
     """Squares whose place is the class; given splits train, dev, test."""
-    images, labels = squares(n, side, channels, classes, seed)
+    made = in_memory(n, side=side, channels=channels, classes=classes, seed=seed)
     index = np.random.default_rng((seed, 1)).permutation(n)
     splits = {"train": index[: n // 2], "dev": index[n // 2 : 3 * n // 4], "test": index[3 * n // 4 :]}
-    names = tuple("abcdefghij"[:classes])
-    return Dataset("blobs", ArrayImages(images), {"label": labels}, names, splits, source="<blobs>")
+    return replace(made, name="blobs", splits=splits, source="<blobs>")
 
 
 @pytest.fixture
