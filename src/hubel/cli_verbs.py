@@ -55,10 +55,9 @@ def _trained(run: Any) -> Outcome:
 
 
 def _reports(run: Any) -> list[Path]:
-    """The run's page; a cross-validation without --refit has one per fold instead."""
-    whole = (run.path / "report.html").exists()
-    folds = [] if whole else sorted(run.path.glob("folds/*/config.json"), key=lambda path: int(path.parent.name))
-    return [path.parent / "report.html" for path in folds] or [run.path / "report.html"]
+    """The run's page; of several trainings with one network at the end also the page that compares them."""
+    pages = [run.path / "report.html", run.path / "several.html"]
+    return [page for page in pages if page.exists()] or pages[:1]
 
 
 def _progress(command: Command) -> str | None:

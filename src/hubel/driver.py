@@ -141,7 +141,7 @@ def _begin_all(session: Session, layers: Layers, folder: RunFolder, job: Job) ->
     elif chosen.folds == 0:
         several.adopt(several.best(children, session.task.primary), folder)
     if distributed.is_main():
-        several.write_summary(children, folder)
+        several.write_summary(children, folder, session.task.primary)
         folder.set_state("finished")
     distributed.barrier()
     return folder

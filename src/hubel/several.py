@@ -13,6 +13,7 @@ import json
 import shutil
 import statistics
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ import numpy as np
 from hubel.data import split
 from hubel.data.dataset import Dataset
 from hubel.recipe import Recipe
+from hubel.report import several_page
 from hubel.tasks.base import Objective
 from hubel.training import distributed
 from hubel.training.atomic import write_atomically
@@ -80,15 +82,67 @@ def adopt(child: RunFolder, parent: RunFolder) -> None:
             shutil.copy2(path, parent.path / path.name)
 
 
-def write_summary(children: list[RunFolder], parent: RunFolder) -> None:
-    """several.json: each child's metrics, their mean and deviation; for folds these are the parent's metrics too."""
+def write_summary(children: list[RunFolder], parent: RunFolder, primary: Objective) -> None:
+    """several.json: each child's metrics, their mean and deviation; for folds these are the parent's metrics too.
+
+    The page on all of them is the parent's report.html, or several.html where one network came out at the end.
+    """
     content = {
         "children": [{"run": str(c.path.relative_to(parent.path)), "metrics": c.metrics} for c in children],
         "summary": summary(children),
+        "primary": asdict(primary),
     }
     write_atomically(parent.path / "several.json", json.dumps(content, indent=1).encode())
     if not parent.metrics:
-        parent.write_metrics({"metrics": summary(children), "seconds": sum(c.seconds for c in children)})
+        seconds = sum(child.seconds for child in children)
+        parent.write_metrics({"metrics": summary(children), "seconds": seconds, "primary": primary.metric})
+        pool_predictions(children, parent)
+    write_page(children, parent, primary)
+
+
+def write_page(children: list[RunFolder], parent: RunFolder, primary: Objective) -> Path:
+    """report.html, or several.html beside the report of the network that came out."""
+    kind, dataset, model = children[0].path.parent.name, parent.manifest["data"]["name"], parent.settings["model"].value
+    name = str(model).rpartition(":")[2]
+    alone = not (parent.path / "checkpoints").exists()
+    shown = several_page.Several(
+        kind,
+        f"{name} on {dataset}: {len(children):,} {kind if len(children) > 1 else 'training'}",
+        dataset,
+        name,
+        primary.metric,
+        [_shown(child, number, parent) for number, child in enumerate(children, start=1)],
+        primary.higher_is_better,
+        kept=children.index(best(children, primary)) + 1 if kind == "restarts" else None,
+        page=None if alone else "report.html",
+    )
+    return several_page.write(shown, parent.path / ("report.html" if alone else "several.html"))
+
+
+def _shown(child: RunFolder, number: int, parent: RunFolder) -> several_page.Child:
+    page = (child.path / "report.html").relative_to(parent.path).as_posix()
+    dev = len(child.splits.get("dev", ()))
+    return several_page.Child(number, page, child.metrics, child.best_epoch, child.seconds, dev)
+
+
+def rewrite_page(parent: RunFolder) -> Path | None:
+    """The page anew, from what was measured; None where the run is one training."""
+    content = parent.several
+    children = [RunFolder(parent.path / child["run"]) for child in content.get("children", [])]
+    return write_page(children, parent, Objective(**content["primary"])) if children else None
+
+
+def pool_predictions(children: list[RunFolder], parent: RunFolder) -> None:
+    """predictions/dev.npz of a cross-validation: every image once, by the network that did not learn from it."""
+    files = [child.path / "predictions" / "dev.npz" for child in children]
+    if len(children) < 2 or not all(file.exists() for file in files):
+        return
+    found: dict[str, list[np.ndarray]] = {}
+    for file in files:
+        with np.load(file, allow_pickle=False) as saved:
+            for name in saved.files:
+                found.setdefault(name, []).append(saved[name])
+    parent.save_predictions("dev", **{name: np.concatenate(parts) for name, parts in found.items()})
 
 
 def summary(children: list[RunFolder]) -> dict[str, dict[str, float]]:

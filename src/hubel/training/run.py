@@ -149,6 +149,11 @@ class RunFolder:
         """What happened on the way that a reader should know."""
         return list(self._read_json("metrics.json").get("notes", []))
 
+    @property
+    def several(self) -> dict[str, Any]:
+        """Of several trainings in one run: {"children": …, "summary": …}; {} otherwise."""
+        return self._read_json("several.json")
+
     def _write_json(self, name: str, content: Any) -> None:
         write_atomically(self.path / name, json.dumps(content, indent=1, default=str).encode())
 
