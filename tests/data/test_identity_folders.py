@@ -123,6 +123,21 @@ def test_trials(folder):
     assert sorted((f.kind, f.line) for f in found.findings) == [("broken line", 3), ("missing file", 4)]
 
 
+def test_a_part_whose_identities_are_in_one_group(folder):
+    root = folder(*(f"train/{name}" for name in NESTED), *(f"test/runs/run{k}/{i}.png" for k in range(3) for i in "ab"))
+    assert identities.recognise(root)
+    found = identities.read(root)
+    assert len(found.splits["test"]) == 6 and {"runs/run0", "runs/run1", "runs/run2"} <= set(found.classes)
+    (root / "test/runs").rename(root / "test/other")
+    (root / "train/other").mkdir()  # a group that two parts have: classes, not identities
+    assert identities.recognise(root) is None
+
+
+def test_folders_of_parts_that_are_called_like_trials(folder):
+    found = identities.read(folder(*(name.replace("test/", "test/one_shot_runs_") for name in APART)))
+    assert len(found) == 18 and len(found.splits["test"]) == sum(name.startswith("test/") for name in APART)
+
+
 def test_links_out_of_the_folder(folder, tmp_path):
     root = folder(*APART)
     (tmp_path / "secret.png").write_bytes((root / "train/ann/0.png").read_bytes())
@@ -135,7 +150,7 @@ def test_links_out_of_the_folder(folder, tmp_path):
 def test_written_and_read_again(tmp_path):
     dataset = shapes(100, 16, kind="faces")
     told = identities.write(dataset, tmp_path / "out")
-    assert told == ["'objects' of 100 images: not said by folders"]
+    assert told == ["lost: 'objects' of 100 images"]
     assert identities.recognise(tmp_path / "out") is None  # two people in dev: too few to be sure
     found = identities.read(tmp_path / "out")
     assert found.classes == dataset.classes

@@ -48,6 +48,20 @@ def test_remembered_until_a_file_changes(images, tmp_path, monkeypatch):
     assert image_sizes(some, cache=cache).tolist() == [first[5].tolist(), [50, 60]] and not looked
 
 
+def test_a_plain_jpeg_says_its_size_without_a_decoder(images, tmp_path, monkeypatch):
+    looked = []
+    real = module.header
+    monkeypatch.setattr(module, "header", lambda path, most: (looked.append(path), real(path, most))[1])
+    for i, options in enumerate([{}, {"progressive": True}, {"comment": b"x" * 3000}, {"icc_profile": b"p" * 9000}]):
+        Image.fromarray(np.zeros((7 + i, 11, 3), np.uint8)).save(tmp_path / f"plain{i}.jpg", **options)
+    names = PackedNames.pack([f"plain{i}.jpg" for i in range(4)])
+    some = FileImages(str(tmp_path), names)
+    assert image_sizes(some, cache=tmp_path / "cache").tolist() == [[7, 11], [8, 11], [9, 11], [10, 11]]
+    assert looked == [some.path(3)]  # its size stands behind the first bytes
+    few = FileImages(str(tmp_path), names, max_pixels=80)
+    assert image_sizes(few, cache=tmp_path / "cache").tolist() == [[7, 11], [0, 0], [0, 0], [0, 0]]
+
+
 def test_a_damaged_memory_is_not_believed(images, tmp_path):
     cache = tmp_path / "cache"
     expected = image_sizes(images, cache=cache).tolist()

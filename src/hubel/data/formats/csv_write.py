@@ -163,12 +163,12 @@ def _lost(dataset: Dataset, where: Places) -> list[str]:
         beside = [name for name in ("label", "labels", "numbers") if name in dataset.annotations]
         said += [f"'{name}' of {len(dataset):,} images" for name in beside]
     said += [f"'{name}' of {len(dataset):,} images" for name in dataset.annotations if name not in SAID]
-    said += [f"the table '{name}' of {len(table):,} rows" for name, table in dataset.tables.items()]
+    said += [f"the table '{name}' of {len(table):,} rows" for name, table in dataset.tables.items() if len(table)]
     if overlapping(dataset):
         said.append("images in several parts are in the first of them only")
     if where.renamed:
         said.append(f"{where.renamed:,} images have a new name")
-    return [one if " are in " in one or " have a " in one else f"{one}: not said by CSV" for one in said]
+    return [one if " are in " in one or " have a " in one else f"lost: {one}" for one in said]
 
 
 def _lost_of(objects: Objects) -> list[str]:

@@ -76,9 +76,26 @@ def _unique(targets: list[Path]) -> list[Path]:
     return found
 
 
+def _untrained(dataset: Dataset) -> list[str]:
+    """Classes that a later part has and the training part hasn't: as folders they are identities, or an error."""
+    label = dataset.annotations["label"]
+    seen = set(label[dataset.splits["train"]].tolist())
+    later = {k for part, index in dataset.splits.items() if part != "train" for k in label[index].tolist()} - seen
+    if not later:
+        return []
+    names = ", ".join(dataset.classes[k] for k in sorted(later)[:5])
+    return [f"{len(later):,} classes have no training image, which folders of classes must have: {names}"]
+
+
 def _lost(dataset: Dataset, parts: tuple[str, ...], folders: list[str], parted: bool) -> list[str]:
     """Sentences on what folders can't say."""
-    lost = [f"{name}: folders can't say it" for name in dataset.annotations if name not in ("label", "image_id")]
+    lost = [
+        f"lost: '{name}' of {len(dataset):,} images"
+        for name in dataset.annotations
+        if name not in ("label", "image_id")
+    ]
+    lost += [f"lost: the table '{name}' of {len(table):,} rows" for name, table in dataset.tables.items() if len(table)]
+    lost += _untrained(dataset) if parted else []
     changed = [f"'{a}' as '{b}'" for a, b in zip(dataset.classes, folders, strict=True) if a != b]
     if changed:
         lost.append(f"{len(changed):,} classes have other names as folders: {', '.join(changed[:5])}")

@@ -40,11 +40,7 @@ def recognise(path: Path) -> str | None:
         return None
     parts = _parts(path)
     if parts:
-        people = {part: {f.name.casefold() for f in folders(path / part)} for part in parts}
-        rest = [names for part, names in people.items() if PART_NAMES[part.lower()] != "train"]
-        train = [names for part, names in people.items() if PART_NAMES[part.lower()] == "train"]
-        apart = train and rest and all(not names & train[0] and len(names) >= ENOUGH for names in rest)
-        return "no identity of the training part is in another" if apart and len(train[0]) >= ENOUGH else None
+        return "no identity of the training part is in another" if _apart(path, parts) else None
     root = _root(path)
     groups = _groups(root)
     return f"{len(groups)} groups of identities in '{printable(root.name)}'" if groups else None
@@ -103,6 +99,19 @@ def _parts(path: Path) -> list[str]:
     return found if any(PART_NAMES[name.lower()] == "train" for name in found) else []
 
 
+def _apart(path: Path, parts: Sequence[str]) -> bool:
+    """Whether the parts have no folder in common, and each has enough identities, which may be in groups."""
+    names: dict[bool, set[str]] = {True: set(), False: set()}
+    for part in parts:
+        below = folders(path / part)
+        train = PART_NAMES[part.lower()] == "train"
+        names[train] |= {f.name.casefold() for f in below}
+        counts = [1 if _has_files(f) else len(folders(f)) for f in below[:LOOKED_AT]]
+        if sum(counts) + len(below) - len(counts) < ENOUGH:
+            return False
+    return bool(names[True] and names[False]) and not names[True] & names[False]
+
+
 def _root(path: Path) -> Path:
     """Where the identities or groups are: in the only folder of their kind, or in the path itself."""
     below = [f for f in folders(path) if not has_trials(f)]
@@ -140,7 +149,8 @@ def _relative(folder: Path, path: Path) -> str:
 
 def _without_loose(gathered: Gathered, people: list[str], groups: list[str]) -> tuple[list[str], list[str]]:
     """Images in no identity's folder take no part, and trials are read on their own."""
-    keep = [i for i, who in enumerate(people) if who != "." and not who.startswith("one_shot_runs")]
+    trials = not gathered.parts  # only a folder beside the identities holds trials
+    keep = [i for i, who in enumerate(people) if who != "." and not (trials and who.split("/")[0] == "one_shot_runs")]
     loose = sum(who == "." for who in people)
     if loose:
         gathered.notes.append(f"{loose:,} images are in no identity's folder and take no part")
@@ -210,8 +220,10 @@ def _lost(dataset: Dataset, parts: Sequence[str]) -> list[str]:
     groups = dataset.annotations.get("group")
     if groups is not None and not all("/" in name for name in dataset.classes):
         lost.append(f"'group' of {len(dataset):,} images")
-    lost += [f"the table '{name}' of {len(t):,} rows" for name, t in dataset.tables.items() if name != "pairs"]
-    lost = [f"{one}: not said by folders" for one in lost]
+    lost += [
+        f"the table '{name}' of {len(t):,} rows" for name, t in dataset.tables.items() if name != "pairs" and len(t)
+    ]
+    lost = [f"lost: {one}" for one in lost]
     if overlapping(dataset):
         lost.append("images in several parts are in the first of them only")
     if REST in parts:

@@ -31,6 +31,7 @@ class Seen:
     values: set[int] = field(default_factory=set)  # of files of numbers, and of grey files saved as colours
     colours: set[int] = field(default_factory=set)  # 65536 R + 256 G + B, of files of colours
     palette: set[int] = field(default_factory=set)  # the same, that palettes show for the numbers that occur
+    painted: set[tuple[int, int]] = field(default_factory=set)  # (number, the colour that its palette shows)
 
 
 @dataclass(frozen=True)
@@ -57,9 +58,13 @@ def look(paths: Sequence[str], max_pixels: int) -> Seen:
             seen.values.update(np.unique(stored.values).tolist())
         if stored.colours is None:
             continue
-        found = np.unique(stored.colours.astype(np.int64) @ np.array([65536, 256, 1]))
+        packed: np.ndarray = stored.colours.astype(np.int64) @ np.array([65536, 256, 1])
+        found = np.unique(packed)
         if stored.palette:
             seen.palette.update(found.tolist())
+            seen.painted.update(
+                divmod(both, 2**24) for both in np.unique(stored.values.astype(np.int64) * 2**24 + packed).tolist()
+            )
         elif (found % GREY == 0).all():
             seen.values.update((found // GREY).tolist())
         elif len(found) > MOST_COLOURS:
@@ -77,7 +82,8 @@ def meaning(said: Mapping[str, Any], seen: Seen, where: str) -> Meaning:
     Raises UserError, beginning with `where`, for what contradicts itself or the files.
     """
     colours = {key: colour(one, where) for key, one in said.get("colors", {}).items()}
-    if seen.colours or (seen.palette and colours and seen.palette <= set(colours.values())):
+    named = seen.palette and colours and seen.palette <= set(colours.values())
+    if seen.colours or (named and not _numbers_fit(said, seen, colours)):
         return _of_colours(said, seen, colours, where)
     names: dict[int, str] = said.get("names", {})
     ignore = _ignored(said.get("ignore"), False, where)
@@ -90,6 +96,11 @@ def meaning(said: Mapping[str, Any], seen: Seen, where: str) -> Meaning:
     table = np.array([_rgb(colours.get(value, 0)) for value in names], np.uint8).reshape(-1, 3)
     shown = table if colours else np.empty((0, 3), np.uint8)
     return Meaning(classes, np.array(list(names), dtype=np.int64), ignore, False, shown, tuple(notes))
+
+
+def _numbers_fit(said: Mapping[str, Any], seen: Seen, colours: Mapping[int, int]) -> bool:
+    """Whether palettes show each number in the colour that is said for it: then the numbers mean what they say."""
+    return all(value in said.get("names", {}) and colours.get(value) == colour for value, colour in seen.painted)
 
 
 def _named(names: dict[int, str], seen: Seen, ignore: tuple[int, ...] | None) -> tuple[dict[int, str], list[str]]:

@@ -75,7 +75,7 @@ def read(path: Path, *, channels: int | None = None, max_pixels: int = MAX_PIXEL
 
 def write(dataset: Dataset, out: Path) -> list[str]:
     """pairs.csv beside the images, in the new folder `out`; gives what was lost. UserError without tables["pairs"]."""
-    if "pairs" not in dataset.tables:
+    if not len(dataset.tables.get("pairs", ())):
         raise UserError(f"{dataset.name} has no pairs to write. Choose another format.")
     out = new_folder(Path(out))
     where = places(dataset)
@@ -85,9 +85,9 @@ def write(dataset: Dataset, out: Path) -> list[str]:
         names = in_folders(names, label, dataset.classes)
     write_table(out / "pairs.csv", dataset.tables["pairs"], names)
     said = () if label is None else ("label",)
-    lost = [f"'{c}' of {len(dataset):,} images: not said by pairs" for c in dataset.annotations if c not in said]
-    lost += [f"the table '{name}' of {len(t):,} rows" for name, t in dataset.tables.items() if name != "pairs"]
-    lost += [f"the parts of {len(dataset):,} images: not said by pairs"] if dataset.splits else []
+    lost = [f"lost: '{c}' of {len(dataset):,} images" for c in dataset.annotations if c not in said]
+    lost += [f"lost: the table '{name}' of {len(t):,} rows" for name, t in dataset.tables.items() if name != "pairs"]
+    lost += [f"lost: the parts of {len(dataset):,} images"] if dataset.splits else []
     return lost + copy_images(dataset, [out / name for name in names])
 
 

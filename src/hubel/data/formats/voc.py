@@ -2,7 +2,8 @@
 
 JPEGImages/ID.jpg, Annotations/ID.xml, ImageSets/Main/{train,val,test,trainval}.txt; also images/ + annotations/, or
 XML files beside the images (labelling tools), each in ROOT or in ROOT/<part>. SegmentationClass/ID.png becomes the
-column "mask". Coordinates: `voc_xml`; a coordinate of 0 anywhere says that they count from 0, the notes tell.
+column "mask"; where there is no XML file at all, the data set has no objects. Coordinates: `voc_xml`; a coordinate of 0
+anywhere says that they count from 0, the notes tell.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from hubel.data.findings import Finding
 from hubel.data.formats.fence import Fence, printable
 from hubel.data.formats.layout import PART_NAMES, Gathered, holds, subfolders
 from hubel.data.formats.parts import read_lists
-from hubel.data.formats.voc_masks import masks_column
+from hubel.data.formats.voc_masks import FOLDER, masks_column
 from hubel.data.formats.voc_objects import class_names, content, pack_objects, read_annotations
 from hubel.data.formats.voc_write import write
 from hubel.data.formats.voc_xml import Refused, parse
@@ -37,7 +38,8 @@ XMLS = ("annotations", "xmls", "xml", "labels")
 
 @dataclass(frozen=True)
 class Shelf:
-    """Where images and their XML files are, relative to the root; `part` as the folder above them is called, or ""."""
+    """Where images and their XML files are, relative to the root; `part` as the folder above them is called, or "".
+    `xmls` is "" where there are masks only."""
 
     part: str
     images: str
@@ -50,6 +52,8 @@ def recognise(path: Path) -> str | None:
         return None
     home = _home(path)
     found = _shelves(home) if home else []
+    if found and not found[0].xmls:
+        return f"images in {found[0].images}, masks in {FOLDER}"
     return f"XML annotations in {printable(found[0].xmls)}" if found else None
 
 
@@ -67,6 +71,7 @@ def read(
         years = ", ".join(folder.name for folder in _editions(path))
         raise UserError(f"{path} holds several VOC data sets: {years}. Open one of them.")
     found = Gathered(Fence(home))
+    described = any(shelf.xmls for shelf in _shelves(home))
     xmls = _gather(found, home)
     if not found.names:
         raise UserError(f"{path}: XML annotations, but no images beside them or in JPEGImages. Add the images.")
@@ -75,11 +80,12 @@ def read(
     classes, numbers = class_names(found, home, read_in)
     splits = found.splits()
     images = found.images(channels, max_pixels)
-    columns: dict[str, Any] = {"objects": pack_objects(found, xmls, read_in, numbers, origin)}
+    columns: dict[str, Any] = {"objects": pack_objects(found, xmls, read_in, numbers, origin)} if described else {}
     sizes = np.array([one.size if one else (0, 0) for one in read_in], dtype=np.int64).reshape(-1, 2)
     columns |= {"declared_size": sizes} if sizes.any() else {}
     mask = masks_column(found, home, images, classes)
     columns |= {"mask": mask} if mask is not None else {}
+    classes = classes if described or mask is None else mask.classes
     return Dataset(
         printable(Path(found.fence.root).name), images, columns, classes, splits, source=str(path.resolve()),
         format="voc", notes=tuple(found.notes), findings=tuple(found.findings),
@@ -117,7 +123,15 @@ def _shelves(root: Path) -> list[Shelf]:
             found.append(shelf)
         elif part and holds(pictures, COMMON):
             bare.append(shelf)
+    if not found and _bare_masks(root):
+        return [Shelf("", next(f.name for f in subfolders(root) if f.name.lower() == IMAGES[0]), "")]
     return found + bare if found else []
+
+
+def _bare_masks(root: Path) -> bool:
+    """JPEGImages/ and SegmentationClass/ without Annotations/."""
+    below = {f.name.lower(): f for f in subfolders(root)}
+    return IMAGES[0] in below and holds(below[IMAGES[0]], COMMON) and holds(root / FOLDER, (".png",))
 
 
 def _has_annotations(folder: Path, deep: bool) -> bool:
@@ -153,7 +167,7 @@ def _gather(found: Gathered, home: Path) -> dict[int, str]:
         part = PART_NAMES.get(shelf.part.lower(), "")
         names = found.add_folder(shelf.images, part, deep=shelf.images != shelf.xmls and shelf.images != ".")
         own = {_key(name, shelf.images): found.positions[name] for name in reversed(names) if name in found.positions}
-        files = _xml_files(Path(found.fence.root), shelf.xmls)
+        files = _xml_files(Path(found.fence.root), shelf.xmls) if shelf.xmls else []
         for file in files:
             image = own.get(_key(file, shelf.xmls))
             image = image if image is not None else _by_filename(found, file, shelf)
@@ -166,10 +180,10 @@ def _gather(found: Gathered, home: Path) -> dict[int, str]:
             else:
                 xmls[image] = file
         what = f", the {part} part" if part else ""
-        found.notes.append(
-            f"VOC: {len(names):,} images in {shelf.images}, {len(files):,} XML files in {shelf.xmls}{what}"
-        )
-    _without(found, xmls)
+        described = f"{len(files):,} XML files in {shelf.xmls}{what}" if shelf.xmls else "no XML files"
+        found.notes.append(f"VOC: {len(names):,} images in {shelf.images}, {described}")
+    if xmls:
+        _without(found, xmls)
     return xmls
 
 

@@ -143,6 +143,6 @@ def _lost(objects: Objects) -> list[str]:
 def _others(dataset: Dataset, where: Places, changed: int) -> list[str]:
     kept = ("objects", "mask", "declared_size")
     sentences = [f"lost: {len(dataset):,} values of '{name}'" for name in dataset.annotations if name not in kept]
-    sentences += [f"lost: {len(table):,} rows of '{name}'" for name, table in dataset.tables.items()]
+    sentences += [f"lost: {len(table):,} rows of '{name}'" for name, table in dataset.tables.items() if len(table)]
     sentences += [f"{changed:,} names of classes were changed to fit one line"] * bool(changed)
     return sentences + [f"{where.renamed:,} images got another name"] * bool(where.renamed)
