@@ -1,32 +1,10 @@
 """Drawn faces: one person's are alike, parts share no person, keypoints lie on the features."""
 
 import numpy as np
-import pytest
 
 from hubel.data import faces, scenes
 from hubel.data.drawn import Drawn
 from hubel.data.shapes import EACH, shapes
-
-COUNT = 24
-
-
-@pytest.fixture(scope="module")
-def drawn():
-    return shapes(COUNT, "48x72", seed=3)
-
-
-def the_scenes(dataset):
-    return [dataset.images.drawn.scene(i) for i in range(len(dataset))]
-
-
-def inside_by_loop(points, height, width):
-    """The even-odd rule, edge by edge: how many edges lie to the left of each centre?"""
-    x, y = np.meshgrid(np.arange(width) + 0.5, np.arange(height) + 0.5)
-    odd = np.zeros((height, width), bool)
-    for (x0, y0), (x1, y1) in zip(points, np.roll(points, -1, axis=0), strict=True):
-        if y0 != y1:
-            odd ^= ((y0 <= y) != (y1 <= y)) & (x0 + (y - y0) * ((x1 - x0) / (y1 - y0)) <= x)
-    return odd
 
 
 def test_faces_of_one_person_are_alike_and_no_two_pictures_the_same():
