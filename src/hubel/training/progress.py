@@ -145,11 +145,13 @@ def _deciding(row: Mapping[str, Any]) -> list[str]:
 
 
 def clock(seconds: float) -> str:
-    """65 -> "1:05"; 0.5 -> "0.5 s"."""
+    """0.5 -> "0.5 s"; 12 -> "12 s"; 65 -> "1:05"."""
     if seconds != seconds or seconds == float("inf"):
         return "?"
     if seconds < 9.95:
         return f"{seconds:.1f} s"
+    if seconds < 59.5:
+        return f"{seconds:.0f} s"
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
