@@ -81,6 +81,16 @@ def test_keypoints_and_faults():
     assert np.isnan(found.boxes[1]).all()
 
 
+def test_an_object_that_left_goes_with_its_keypoints():
+    """Its outline is out of sight, one keypoint is not: an object with a box somewhere is not kept without one."""
+    outlines = Ragged.pack_nested([[rectangle(b)] for b in objects().boxes], np.empty((0, 2), np.float32))
+    keypoints = np.zeros((3, 1, 3), np.float32)
+    keypoints[0] = [40, 40, 2]
+    away = translation(-20, 0)
+    found = move_objects(objects(outlines=outlines, keypoints=keypoints), moves(away, np.eye(3), np.eye(3)))
+    assert found.labels.tolist() == [1, 2] and np.isfinite(found.boxes).all()
+
+
 def test_the_columns_fit_together():
     rng = np.random.default_rng(0)
     count = 40

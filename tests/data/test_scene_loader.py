@@ -3,19 +3,29 @@
 Every object of the images has a grey level of its own, so a batch's pixels tell what its annotations must be.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 import pytest
 import torch
-from drawn_scenes import level, scenes
+from drawn_scenes import ListMasks, level, scenes
+from standins import ListImages
 
 from hubel.data.arrange import Collage
 from hubel.data.augment import Augment
+from hubel.data.dataset import Dataset
 from hubel.data.formats import open_path
 from hubel.data.geometric import Geometric
 from hubel.data.loader import Loader
+from hubel.data.objects import CROWD, Objects
 from hubel.data.pack_write import pack
 from hubel.data.preprocess import Preprocess
+from hubel.data.ragged import Ragged
 from hubel.data.targets import Instances
+from hubel.errors import UserError
+from hubel.ops.polygons import rectangle
+from hubel.tasks.base import Task
+from hubel.tasks.joint import Joint
 from hubel.types import map_tensors
 
 ORDER = np.random.default_rng(3).permutation(16)
@@ -176,3 +186,140 @@ def test_everything_is_in_source_pixels_too_where_a_network_is_judged():
         part = batch.targets["boxes"].part(3, 5)
         assert torch.equal(part.source.boxes, boxes.source.boxes[9:15])
     assert batches(data, Augment())[0].targets["boxes"].source is None
+
+
+# What is dropped, what is refused --------------------------------------------------------------------------------
+
+
+def boxes_only(boxes, labels, **columns):
+    """One image of 20 × 30 black pixels with these objects, twelve times."""
+    objects = Objects(np.array([0, len(boxes)]), np.array(boxes, float), np.array(labels), **columns)
+    images = ListImages([np.zeros((20, 30, 1), np.uint8)] * 12, bad=(5,))
+    return Dataset("boxes", images, {"objects": objects.take(np.zeros(12, int))}, ("a", "b"))
+
+
+def test_faulty_and_invisible_boxes_are_dropped():
+    nan = np.nan
+    boxes = [
+        [2, 3, 12, 13],  # sound
+        [nan, nan, nan, nan],  # none
+        [12, 3, 2, 13],  # inverted
+        [5, 5, 5, 9],  # no area
+        [40, 3, 50, 13],  # outside
+        [28, 3, 60, 13],  # leaves the image: cut
+        [1, 1, 1.5, 2],  # half a pixel²
+        [2, 3, 12, 13],  # of a class that the file never lists
+    ]
+    data = boxes_only(boxes, [0, 1, 1, 1, 1, 1, 1, -1])
+    order = np.array([4, 5, 6])
+    with Loader(data, lambda i: data.take("objects", i), Preprocess((20, 30), 1), augment=Augment()) as loader:
+        (batch,) = loader.batches(order, 0, 3)
+        assert batch.targets.image.tolist() == [0, 0, 2, 2], "an image that can't be read has none"
+        assert batch.targets.labels.tolist() == [0, 1, 0, 1] and batch.weights.tolist() == [1, 0, 1]
+        assert batch.targets.boxes[:2].tolist() == [[2, 3, 12, 13], [28, 3, 30, 13]]
+    with Loader(data, lambda i: data.take("objects", i), Preprocess((20, 30), 1)) as loader:
+        (batch,) = loader.batches(order, 0, 3)  # judged by all that are sound, as the file says them
+        assert batch.targets.source.boxes[:3].tolist() == [boxes[0], boxes[4], boxes[5]]
+
+
+def test_of_a_crowd_any_part_counts_and_none_is_copied():
+    objects = [[0, 0, 30, 20], [0, 0, 30, 20]]
+    rings = Ragged.pack_nested([[rectangle(np.array(box, float))] for box in objects], np.empty((0, 2), np.float32))
+    data = boxes_only(objects, [0, 1], flags=np.array([CROWD, 0], np.uint8), outlines=rings)
+    paste = Augment(collage=Collage(copy_paste=1.0))
+    with Loader(data, lambda i: data.take("objects", i), Preprocess((20, 30), 1), augment=paste, seed=1) as loader:
+        (batch,) = loader.batches(np.arange(4), 0, 4)
+    for row in range(4):
+        own = batch.targets.image == row
+        assert batch.targets.crowd[own].sum() <= 1 and (batch.targets.labels[own] == 1).sum() == 1
+    assert batch.targets.crowd.sum() < 4, "some are covered by what was copied"
+    zoom = Augment(crop=(0.05, 0.05))
+    with Loader(data, lambda i: data.take("objects", i), Preprocess((20, 30), 1), augment=zoom, seed=1) as loader:
+        (batch,) = loader.batches(np.arange(4), 0, 4)
+    assert batch.targets.crowd.sum() == 4 and batch.targets.count == 4
+
+
+def test_a_mask_that_can_not_be_read_takes_no_part():
+    data = scenes(size=(64, 64))
+    column = ListMasks(data.annotations["mask"].masks, data.annotations["mask"].classes, bad=(3,))
+    for path in ("resident", "decoded"):
+        preprocess = Preprocess((64, 64), 1)
+        with Loader(data, lambda i: column.take(i), preprocess, augment=Augment(), path=path) as loader:
+            (batch,) = loader.batches(np.arange(6), 0, 6)
+        assert batch.weights.tolist() == [1, 1, 1, 0, 1, 1] and (batch.targets.values[3] == 255).all()
+        assert loader.failed == {data.images.name(3): "its mask: torn"}
+
+
+def test_a_part_that_can_not_be_read_leaves_its_place_black_and_empty():
+    data = scenes()
+    images = ListImages(data.images.pixels, bad=tuple(range(4, 16)))
+    lost = Dataset("lost", images, data.annotations, data.classes)
+    preprocess = Preprocess((64, 64), 1, mean=(0,), std=(1 / 255,))
+    augment = Augment(collage=Collage(1.0, 1.0))
+    with Loader(lost, wanted(lost), preprocess, augment=augment, seed=7) as loader:
+        (batch,) = loader.batches(np.arange(16), 0, 16)
+    assert batch.weights.tolist() == [1] * 4 + [0] * 12 and len(loader.failed) == 12
+    check(batch.part(0, 4), least=0.1)
+    assert (batch.targets["boxes"].image < 4).all() and (batch.targets["pixels"].values[4:] == 255).all()
+    assert (batch.images[:4] == 0).float().mean() > 0.2, "black quadrants"
+    assert (batch.targets["pixels"].values[:4][batch.images[:4, 0] == 0] == 255).float().mean() > 0.99
+
+
+def test_masks_alone_are_copied_by_class():
+    """Half of the classes that another image shows, never its background (arXiv:2007.07936)."""
+    data = scenes()
+    paste = Augment(collage=Collage(copy_paste=1.0))
+    first, *_ = batches(data, paste, targets=lambda i: data.take("mask", i))
+    plain, *_ = batches(data, Augment(), targets=lambda i: data.take("mask", i))
+    changed = (first.images - plain.images).abs()[:, 0] > 20  # a step at an edge, resampled otherwise, is no copy
+    assert 0.02 < changed.float().mean() < 0.6
+    values = first.targets.values.long()
+    assert (values[changed] > 0).float().mean() > 0.98 and not torch.equal(values, plain.targets.values.long())
+    flat = torch.tensor([15, *level(np.arange(48)).tolist()])[values]
+    inside = torch.from_numpy(np.stack([interior(image) for image in first.images[:, 0].numpy()]))
+    assert torch.equal(flat[inside].float(), first.images[:, 0][inside])
+
+
+def test_targets_of_several_tasks():
+    """As a Joint task gives them: nested, with validity masks; what is no column is that of the batch's images."""
+    data = scenes()
+    objects = Joint({"a": InPlace("objects"), "b": InPlace("mask")})
+    augment = Augment(collage=Collage(0.6, 0.6))
+    for ours, theirs in zip(
+        batches(data, augment, targets=lambda i: objects.targets(data, i)), batches(data, augment), strict=True
+    ):
+        assert torch.equal(ours.images, theirs.images) and ours.targets["a"]["valid"].tolist() == [True] * 8
+        assert torch.equal(ours.targets["a"]["target"].boxes, theirs.targets["boxes"].boxes)
+        assert torch.equal(ours.targets["b"]["target"].values, theirs.targets["pixels"].values)
+    with pytest.raises(UserError, match=r"With augment\.mosaic and augment\.copy_paste one image is made of several"):
+        batches(data, augment, targets=lambda i: (data.take("mask", i), torch.zeros(len(i))))
+
+
+@dataclass(frozen=True)
+class InPlace(Task):
+    """Nothing but a column."""
+
+    target: str = "objects"
+
+
+def test_packed_targets_are_cut_chosen_and_joined():
+    """Against a loop over the images."""
+    whole = batches(scenes(), Augment(**EVERYTHING))[0].targets
+    rows = torch.tensor([5, 0, 5, 7])
+    for name in ("boxes", "instances"):
+        boxes = whole[name]
+        taken = boxes.take(rows)
+        expected = torch.cat([(boxes.image == row).nonzero()[:, 0] for row in rows])
+        assert taken.count == 4 and torch.equal(taken.labels, boxes.labels[expected])
+        assert torch.equal(taken.boxes, boxes.boxes[expected]) and torch.equal(
+            taken.keypoints, boxes.keypoints[expected]
+        )
+        assert taken.image.tolist() == [k for k, row in enumerate(rows) for _ in range(int((boxes.image == row).sum()))]
+        joined = type(boxes).cat([boxes.part(0, 3), boxes.part(3, 4), boxes.part(4, 99)])
+        assert joined.count == 8
+        for column in ("boxes", "labels", "image", "flags", "keypoints"):
+            assert torch.equal(getattr(joined, column), getattr(boxes, column))
+        assert boxes.masks is None or torch.equal(joined.masks, boxes.masks)
+    pixels = whole["pixels"]
+    assert torch.equal(type(pixels).cat([pixels.part(0, 3), pixels.part(3, 8)]).values, pixels.values)
+    assert torch.equal(pixels.take(rows).values, pixels.values[rows])

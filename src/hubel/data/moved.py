@@ -47,7 +47,8 @@ def move_objects(objects: Objects, moves: Sequence[Move], rules: Rules | None = 
         keep |= (objects.flags & CROWD > 0) & (shown >= rules.least_area)
     if keypoints is not None:
         columns["keypoints"] = keypoints
-        keep |= np.isnan(columns["boxes"]).any(1) & (keypoints[..., 2] > 0).any(1)
+        never = np.isnan(objects.boxes).any(1) & np.isnan(columns["boxes"]).any(1)  # all it ever had is keypoints
+        keep |= never & (keypoints[..., 2] > 0).any(1)
     if len(objects.areas):
         columns["areas"] = np.where(np.isfinite(objects.areas), areas, np.nan)
     return replace(objects, **columns).where(keep)
