@@ -25,7 +25,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parent))
 
 from common import describe, machine, ratio, save, spread, table
-from turns import Competitor, Turns
+from turns import Competitor, Turns, in_turns
 
 SIZE = (375, 500)
 GOALS = {  # (who, whom, cores): at least
@@ -143,22 +143,7 @@ def measure(what: str, cores: str, options: argparse.Namespace, place: Path) -> 
     wanted = options.peers.split(",") if options.peers else NAMES[what]
     words = [__file__, "--rounds", str(options.rounds), "--images", str(options.images), "--place", str(place)]
     players = [Competitor(n, [*words, "--as", f"{what}/{cores}/{n}"]) for n in NAMES[what] if n in wanted]
-    rates: dict[str, list[float]] = {}
-    missing: dict[str, str] = {}
-    try:
-        for turn in range(options.rounds + 1):
-            for player in players:
-                rate = player.turn()
-                if rate is None:
-                    missing[player.name] = player.error or "unknown"
-                elif turn > 0:
-                    rates.setdefault(player.name, []).append(rate)
-            print(f"{what}, {cores}: round {turn} of {options.rounds}", file=sys.stderr, flush=True)
-    finally:
-        for player in players:
-            player.stop()
-    kept = {name: values for name, values in rates.items() if name not in missing}
-    return {"images_per_second": kept, "missing": missing}
+    return in_turns(players, options.rounds, f"{what}, {cores}")
 
 
 def rows_of(found: dict[str, Any], cores: str) -> list[list[str]]:

@@ -21,7 +21,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parent))
 
 from common import Spread, describe, machine, ratio, save, spread, table
-from turns import Competitor, Turns
+from turns import Competitor, Turns, in_turns
 
 NAMES = ("hubel", "limit", "default", "lightning", "fastai", "keras")
 IMAGES = {"lenet5": 20_000, "small_cnn": 12_800, "resnet18": 1_024}
@@ -51,23 +51,8 @@ def measure(network: str, names: Sequence[str], options: argparse.Namespace) -> 
     """{"images_per_second": {name: [one per round]}, "missing": {name: reason}}"""
     count, rounds = options.images or IMAGES[network], options.rounds or ROUNDS[network]
     command = [__file__, "--networks", network, "--images", str(count), "--rounds", str(rounds)]
-    rates: dict[str, list[float]] = {}
-    missing: dict[str, str] = {}
     players = [Competitor(name, [*command, "--device", options.device, "--as", name]) for name in names]
-    try:
-        for turn in range(rounds + 1):
-            for player in players:
-                rate = player.turn()
-                if rate is None:
-                    missing[player.name] = player.error or "unknown"
-                elif turn > 0:
-                    rates.setdefault(player.name, []).append(rate)
-            print(f"{network}: round {turn} of {rounds}", file=sys.stderr, flush=True)
-    finally:
-        for player in players:
-            player.stop()
-    kept = {name: values for name, values in rates.items() if name not in missing}
-    return {"images": count, "batch": BATCH[network], "images_per_second": kept, "missing": missing}
+    return {"images": count, "batch": BATCH[network], **in_turns(players, rounds, network)}
 
 
 def ratios(rates: Mapping[str, Sequence[float]]) -> dict[str, Spread]:

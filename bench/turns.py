@@ -100,3 +100,23 @@ class Competitor:
         if self.process.poll() is None:
             self.process.kill()
         self.process.wait()
+
+
+def in_turns(players: Sequence[Competitor], rounds: int, title: str) -> dict[str, Any]:
+    """{"images_per_second": {name: [one per round]}, "missing": {name: reason}}; a round before them warms up."""
+    rates: dict[str, list[float]] = {}
+    missing: dict[str, str] = {}
+    try:
+        for turn in range(rounds + 1):
+            for player in players:
+                rate = player.turn()
+                if rate is None:
+                    missing[player.name] = player.error or "unknown"
+                elif turn > 0:
+                    rates.setdefault(player.name, []).append(rate)
+            print(f"{title}: round {turn} of {rounds}", file=sys.stderr, flush=True)
+    finally:
+        for player in players:
+            player.stop()
+    kept = {name: values for name, values in rates.items() if name not in missing}
+    return {"images_per_second": kept, "missing": missing}
