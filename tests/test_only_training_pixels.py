@@ -1,4 +1,4 @@
-"""A whole training on images whose dev and test pixels are others: what was measured and saved is the same, bit for bit."""
+"""A whole training on images whose dev and test pixels are others: what was measured and saved is the same."""
 
 import numpy as np
 import pytest
