@@ -9,6 +9,7 @@ from hubel.data.objects import CROWD, Objects, Skeleton
 from hubel.data.ragged import Ragged
 from hubel.ops.follow import Move, Rules
 from hubel.ops.geometry import compose, mirror, translation
+from hubel.ops.polygons import rectangle
 
 SIZE = (40, 50)
 TURN = compose(translation(-25, -20), np.array([[0.8, -0.6, 0], [0.6, 0.8, 0], [0, 0, 1]]), translation(25, 20))
