@@ -224,10 +224,17 @@ def test_skeletons(tmp_path, edges, expected, reason):
 
 
 def test_keypoints_of_other_numbers(tmp_path):
-    more = opened(tmp_path, posed(["a"], None, [1, 2, 2, 3, 4, 1])).annotations["objects"]
+    dataset = opened(tmp_path, posed(["a"], None, [1, 2, 2, 3, 4, 1]))
+    more = dataset.annotations["objects"]
     assert more.skeleton.names == ("a", "2")
-    fewer = opened(tmp_path, posed(["a", "b"], None, [1, 2, 2])).annotations["objects"]
+    assert [(f.kind, f.line, f.image) for f in dataset.findings] == [("keypoint count", 1, 0)]
+    assert "2 keypoints, its class has 1: the others have no name" in dataset.findings[0].reason
+    dataset = opened(tmp_path, posed(["a", "b"], None, [1, 2, 2]))
+    fewer = dataset.annotations["objects"]
     assert fewer.keypoints.tolist() == [[[1, 2, 2], [0, 0, 0]]]
+    assert [f.kind for f in dataset.findings] == ["keypoint count"] and "1 keypoints, its" in dataset.findings[0].reason
+    assert opened(tmp_path, posed(["a", "b"], None, [1, 2, 2, 0, 0, 0])).findings == ()
+    assert opened(tmp_path, posed(["a", "b"], None, [])).findings == ()  # no pose at all
     none = opened(tmp_path, posed(None, None, [1, 2, 2])).annotations["objects"]
     assert none.skeleton.names == ("1",)
 

@@ -25,7 +25,7 @@ from hubel.data.objects import Objects, Skeleton
 from hubel.data.places import cache_folder
 from hubel.data.ragged import Ragged
 
-VERSION = 1
+VERSION = 2
 LEAST = 2**22  # bytes of JSON that are worth it
 PLAIN = ("boxes", "labels", "flags", "keypoints", "areas", "ids", "lines")
 

@@ -26,6 +26,7 @@ class Classes:
     numbers: list[int] = field(default_factory=list)
     points: list[str] = field(default_factory=list)  # names of keypoints
     edges: tuple[tuple[int, int], ...] = ()
+    joints: dict[int, int] = field(default_factory=dict)  # {class: how many keypoints its category names}, where some
 
     def read(self, raws: Sequence[Raw], annotations: Sequence[Raw], log: Log) -> Table:
         """The categories of one more file; from its numbers to classes."""
@@ -35,6 +36,7 @@ class Classes:
         found = _first_ones(found, log)
         self._add_skeletons(found, log)
         positions = [self._class(one, log) for one in found]
+        self.joints |= {k: len(one.keypoints) for k, one in zip(positions, found, strict=True) if one.keypoints}
         order = np.argsort([one.id for one in found]).astype(np.int64)
         numbers = np.array([one.id for one in found], dtype=np.int64)
         return Table(numbers[order], np.array(positions, dtype=np.int64)[order])

@@ -159,9 +159,25 @@ def _add(reading: _Reading, images: ImageList, categories: Table, entries: list[
         reason = f"annotations, entry {lines[k]}: category_id {kinds[k]} is not in the list of categories"
         action = "Add the class to the list of categories, or correct the number."
         reading.log.add("unknown class", reason, action, int(lines[k]), int(positions[k]), "error")
+    _name_poses(reading, entries, positions, labels, lines)
     faults = reading.columns.add(entries, positions, labels, lines)
     _name_masks(reading.log, images, entries, positions, lines, faults)
     return orphans
+
+
+def _name_poses(
+    reading: _Reading, entries: Sequence[Entry], positions: np.ndarray, labels: np.ndarray, lines: np.ndarray
+) -> None:
+    """Poses of fewer or more keypoints than their class names: all but those that are counted are a guess."""
+    if not reading.classes.joints:
+        return
+    for k, (entry, label) in enumerate(zip(entries, labels.tolist(), strict=True)):
+        count, wanted = len(entry.keypoints or ()) // 3, reading.classes.joints.get(label, 0)
+        if count and wanted and count != wanted:
+            what = "those that are missing count as not labelled" if count < wanted else "the others have no name"
+            reason = f"annotations, entry {lines[k]}: {count} keypoints, its class has {wanted}: {what}"
+            action = "Give x, y, v for each keypoint of the class, 0, 0, 0 for those that are not labelled."
+            reading.log.add("keypoint count", reason, action, int(lines[k]), int(positions[k]))
 
 
 def _name_strays(log: Log, images: ImageList, numbers: np.ndarray, positions: np.ndarray, lines: np.ndarray) -> int:
