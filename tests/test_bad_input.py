@@ -3,11 +3,12 @@
 import csv
 import json
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
-from small_runs import PLAIN, Quiet, document, save_folder, save_npz, squares
+from small_runs import PLAIN, Quiet, document, save_folder, save_npz, squares, with_size
 from small_runs import hubel as command
 
 import hubel
@@ -50,16 +51,17 @@ def test_bad_files_are_quarantined_and_the_training_goes_on(train, tmp_path, unt
     (root / "a" / "truncated.png").write_bytes(whole[: len(whole) // 2])
     (root / "b" / "corrupt.png").write_bytes(whole[:60] + bytes(20) + whole[80:])
     (root / "b" / "no image.jpg").write_bytes(b"just words")
-    huge = bytearray(whole)
-    huge[16:24] = (100_000).to_bytes(4, "big") * 2  # the header promises 10,000 megapixels
-    (root / "c" / "huge.png").write_bytes(huge)
+    (root / "c" / "huge.png").write_bytes(with_size(whole, 100_000))  # 10,000 megapixels
+    (root / "c" / "large.png").write_bytes(with_size(whole, 16_000))  # 256
     (root / "c" / "really a png.jpg").write_bytes(whole)  # a wrong extension is no fault
     untouched(root)
     run = train(root)
     rows = list(csv.DictReader((run.path / "quarantine.csv").open()))
     bad = {row["file"]: row["reason"] for row in rows}
-    assert bad.keys() == {"a/empty.png", "a/truncated.png", "b/corrupt.png", "b/no image.jpg", "c/huge.png"}
+    assert bad.keys() == {"a/empty.png", "a/truncated.png", "b/corrupt.png", "b/no image.jpg", "c/huge.png",
+                          "c/large.png"}  # fmt: skip
     assert "empty" in bad["a/empty.png"] and "known format" in bad["b/no image.jpg"]
+    assert "too large" in bad["c/huge.png"] and "too large" in bad["c/large.png"]
     assert all(bad.values())
     page = (run.path / "report.html").read_text()
     assert all(name.rpartition("/")[2] in page for name in bad)
@@ -130,7 +132,29 @@ def test_a_loop_of_links_ends(train, tmp_path, untouched):
     (root / "b" / "self.png").symlink_to("self.png")
     (root / "c" / "gone.png").symlink_to(tmp_path / "nowhere.png")
     run = train(untouched(root))
-    assert run.state == "finished"
+    assert run.state == "finished" and sum(map(len, run.splits.values())) == 60, "each image once"
+
+
+def test_a_file_that_may_not_be_read(train, tmp_path, untouched, monkeypatch):
+    """By injection, since the owner of all files may read them whatever their mode."""
+    root = untouched(save_folder(tmp_path / "photos"))
+
+    def guarded(real):
+        def call(path, *words, **options):
+            if path.name == "000.png":
+                raise PermissionError(13, "Permission denied")
+            return real(path, *words, **options)
+
+        return call
+
+    with monkeypatch.context() as patch:
+        for name in ("open", "read_bytes"):
+            patch.setattr(f"pathlib.Path.{name}", guarded(getattr(Path, name)))
+        run = train(root)
+        with pytest.raises(UserError, match=r"000\.png.*Permission denied"):
+            run.predict([root / "a" / "000.png"])
+    assert (run.path / "quarantine.csv").read_text().splitlines()[1:] == ["a/000.png,can't be read: Permission denied"]
+    assert sum(map(len, run.splits.values())) == 59
 
 
 # Names, options, archives -----------------------------------------------------------------------------------

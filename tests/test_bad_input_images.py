@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from PIL import Image
-from small_runs import PLAIN, Quiet, save_npz, squares
+from small_runs import PLAIN, Quiet, save_npz, squares, with_size
 
 import hubel
 from hubel.errors import UserError
@@ -45,6 +45,8 @@ def test_images_of_other_kinds(colour, tmp_path, untouched):
 
     plain = Image.fromarray(picture)
     save("plain.png", plain)
+    save("really a png.jpg", plain, format="PNG")
+    save("no extension", plain, format="PNG")
     save("large.png", plain.resize((36, 36), Image.Resampling.NEAREST))
     save("alpha.png", Image.fromarray(np.dstack([picture, np.full((12, 12), 255, np.uint8)])))
     save(
@@ -65,7 +67,7 @@ def test_images_of_other_kinds(colour, tmp_path, untouched):
     names = list(files)
     found = dict(zip(names, colour.predict(files.values()), strict=True))
     assert [one["image"] for one in found.values()] == [str(path) for path in files.values()]
-    for name in ("alpha.png", "turned3.png", "turned6.png", "turned8.png"):
+    for name in ("really a png.jpg", "no extension", "alpha.png", "turned3.png", "turned6.png", "turned8.png"):
         assert_same_picture(found[name], found["plain.png"])
     assert_alike(found["large.png"], found["plain.png"])
     assert_alike(found["frames.gif"], found["frame.png"])
@@ -86,10 +88,20 @@ def test_files_that_are_no_images(finished, tmp_path, untouched):
     (tmp_path / "broken.png").write_bytes(b"no image")
     (tmp_path / "empty.jpg").write_bytes(b"")
     (tmp_path / "folder").mkdir()
+    Image.fromarray(squares(1, side=64)[0][0, :, :, 0]).save(tmp_path / "whole.png")
+    whole = (tmp_path / "whole.png").read_bytes()
+    (tmp_path / "truncated.png").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "corrupt.png").write_bytes(whole[:80] + bytes(40) + whole[120:])
+    for name, side in (("huge.png", 100_000), ("large.png", 16_000)):  # the headers promise 10,000 and 256 megapixels
+        (tmp_path / name).write_bytes(with_size(whole, side))
     untouched(tmp_path)
     for name, message in (
         ("broken.png", "not an image of a known format"),
         ("empty.jpg", "empty"),
+        ("truncated.png", "truncated|cut"),
+        ("corrupt.png", "damaged|checksum"),
+        ("huge.png", "too large"),
+        ("large.png", "too large"),
         ("nowhere.png", "no file"),
         ("folder", "is a folder; name the images"),
     ):

@@ -5,6 +5,7 @@ Only ever reads: directories, and the headers of files without a telling name.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from collections.abc import Iterator
@@ -50,8 +51,18 @@ def scan(folder: Path, root: Path) -> Scan:
     """All files below `folder`, links followed, each real folder once."""
     found = Scan()
     prefix = os.path.join(root, "")  # noqa: PTH118
-    for entry in walk(str(folder), set()):
+    for entry in walk(str(folder), above(folder)):
         (found.files if is_image(entry) else found.ignored).append(entry.path.removeprefix(prefix))
+    return found
+
+
+def above(folder: Path) -> set[tuple[int, int]]:
+    """The folders that hold `folder`: a link back to one of them would bring its neighbours' images in."""
+    found = set()
+    for parent in {*folder.absolute().parents, *folder.resolve().parents}:
+        with contextlib.suppress(OSError):
+            stat = parent.stat()
+            found.add((stat.st_dev, stat.st_ino))
     return found
 
 
@@ -100,4 +111,4 @@ def is_image(entry: os.DirEntry[str]) -> bool:
 
 
 def has_images(folder: Path) -> bool:
-    return any(is_image(entry) for entry in walk(str(folder), set()))
+    return any(is_image(entry) for entry in walk(str(folder), above(folder)))
