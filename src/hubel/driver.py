@@ -43,15 +43,7 @@ def _carry(session: Session, folder: RunFolder, job: Job, state: Mapping[str, An
         loggers = [*job.loggers, *([names.resolve(names.LOGGERS, log)()] if log is not None else [])]
         listeners = [Report(folder, progress), *listeners, *(LogTo(logger) for logger in loggers)]
     data = session.data()
-    loop = Loop(
-        session.network,
-        session.task,
-        data,
-        session.recipe,
-        folder.path,
-        device=session.device,
-        callbacks=listeners,
-    )
+    loop = Loop(session.network, session.task, data, session.recipe, folder.path, listeners)
     try:
         with saved_where_it_began(loop, resumed=state is not None):
             announce(session, loop, folder, progress)

@@ -72,9 +72,7 @@ def make_loop(name: str, folder: Path, callbacks: Any = (), **options: Any) -> L
     options = {"regularize": RegularizeOptions(ema=0.9), **options}
     recipe = Recipe(epochs=3, batch_size=N // 4, precision="fp32", schedule=CONSTANT, optimizer=rule, **options)
     network = make(task).float()
-    device = torch.device("cpu")
-    return Loop(network, task, Data(data, loader, loader, data.splits), recipe, folder, device=device,
-                callbacks=callbacks)  # fmt: skip
+    return Loop(network, task, Data(data, loader, loader, data.splits), recipe, folder, callbacks)
 
 
 def one_of_two(rank: int, folder: str) -> None:

@@ -79,16 +79,8 @@ def to_text(counts: np.ndarray) -> str:
     return characters[place <= last].astype(np.uint8).tobytes().decode("ascii")
 
 
-def from_text(text: str | bytes) -> np.ndarray:
-    """The compressed string -> counts (R,) uint32. Raises ValueError where it is none."""
-    found, fault = from_texts([text])
-    if fault[0]:
-        raise ValueError(fault[0])
-    return found.values
-
-
 def from_texts(texts: Sequence[str | bytes]) -> tuple[Ragged, list[str]]:
-    """Many at once: M sequences of counts (uint32), and for each what is wrong with it, "" where nothing is."""
+    """Compressed strings -> M sequences of counts (uint32), and for each what is wrong with it, "" where nothing is."""
     encoded = [text if isinstance(text, bytes) else text.encode("utf-8", "replace") for text in texts]
     data = np.frombuffer(b"".join(encoded), np.uint8).astype(np.int64) - FIRST
     owners = np.repeat(np.arange(len(encoded)), [len(one) for one in encoded])

@@ -7,7 +7,6 @@ bit the one that never stopped.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -43,18 +42,17 @@ class Loop:
         data: Data,
         recipe: Recipe,
         folder: Path,
-        *,
-        device: torch.device,
         callbacks: Sequence[Callback] = (),
     ):
         self.network, self.task, self.data, self.recipe, self.folder = network, task, data, recipe, folder
-        self.device, self.callbacks = device, list(callbacks)
+        self.device, self.callbacks = data.train.device, list(callbacks)
         self.batch_size = recipe.batch_size or len(data.splits["train"])
         n = len(data.order(task, recipe, 0))  # a task's own order may leave examples out
         self.cut = Cut.of(data, n, self.batch_size, network)
         self.steps_per_epoch, self.epochs = self.cut.steps, recipe.epochs or 1
         self.schedule = create_schedule(recipe.schedule, self.epochs * self.steps_per_epoch, self.steps_per_epoch)
-        self.descent = Descent(network, task, recipe, device, self.note)
+        self.descent = Descent(network, task, recipe, self.device, self.note)
+        self.autocast = self.descent.autocast
         self.saving = Saving(folder, recipe.save_every)
         self.stop = False
         self.interrupted: list[int] = []
@@ -121,9 +119,6 @@ class Loop:
             with torch.no_grad():
                 self.tally.measure(self.task.predict(self.network, batch, outputs), batch)
         return losses
-
-    def autocast(self) -> AbstractContextManager:
-        return self.descent.autocast()
 
     # Measuring --------------------------------------------------------------------------------------------
 
