@@ -1,8 +1,9 @@
-"""What the pages say is true: their Python runs, their commands are understood, their links lead somewhere.
+"""What the pages say is true: their Python runs, their commands are understood, their links and names lead somewhere.
 
 The Python blocks of a page share one namespace, as in a session; they run in an empty folder that holds `photos/`.
 """
 
+import ast
 import re
 import shlex
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from hubel.cli_options import Command, parse
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 INLINE = re.compile(r"`(hubel [^`]+)`")
-LINK = re.compile(r"\]\(([^)#\s]+)")
+LINK = re.compile(r"\]\(([^)#\s]*)#?([^)\s]*)\)")
 NAMES = [page.relative_to(ROOT).as_posix() for page in PAGES]
 
 
@@ -106,11 +107,37 @@ def test_the_configuration_files_are_understood(name, place):
         assert any(s.source == "config file" for s in api.settle_for("digits", config="options.toml").values())
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [*NAMES, "CONTRIBUTING.md", "bench/README.md"])
 def test_links_lead_somewhere(name):
-    for target in LINK.findall((ROOT / name).read_text()):
+    page = ROOT / name
+    for target, part in LINK.findall(page.read_text()):
         if "://" not in target:
-            assert ((ROOT / name).parent / target).exists(), f"{name} links to {target}"
+            assert (page.parent / target).exists(), f"{name} links to {target}"
+            assert not part or part in headings(page.parent / target if target else page), f"{name}: {target}#{part}"
+
+
+def headings(page: Path) -> set[str]:
+    """The marks that links to the headings of a page end in."""
+    found = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in found}
+
+
+def test_the_walk_of_an_image_names_what_is_there():
+    """Column "where" of the table: `module.function`, `Class.method`, or a name after one of these."""
+    known = set()
+    for path in (ROOT / "src").rglob("*.py"):
+        module = path.parent.name if path.stem == "__init__" else path.stem
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.FunctionDef | ast.ClassDef):
+                known |= {node.name, f"{module}.{node.name}"}
+            if isinstance(node, ast.ClassDef):
+                known |= {f"{node.name}.{one.name}" for one in node.body if isinstance(one, ast.FunctionDef)}
+    walk = (ROOT / "docs" / "architecture.md").read_text().partition("## The walk")[2].partition("\n## ")[0]
+    cells = [line.split("|")[2] for line in walk.splitlines() if re.match(r"\| \d", line)]
+    words = [word for cell in cells for word in re.findall(r"`([^`]+)`", cell)]
+    names = [word.partition("(")[0].rpartition("/")[2] for word in words]
+    missing = [name for name in names if ".".join(name.split(".")[-2:]) not in known | {"head"}]
+    assert len(cells) == 15 and len(names) > 40 and not missing
 
 
 def test_there_is_something_to_test():
