@@ -52,14 +52,15 @@ def warp(
     Written into `out`, C-contiguous, where it is given and that saves a copy.
     """
     check_border(border)
-    x, y = shrinkage(matrix, (image.shape[0], image.shape[1]))
-    if max(x, y) - 1 > 1e-6:
-        reduced, left = _reduction(image, matrix, max(x, 1), max(y, 1))
-        if _whole(left) is not None:
-            image, matrix = _area(image, reduced), left
-    exact = _whole(matrix)
-    if exact is not None:
-        return _gather(image, exact[0][0], exact[1][0], size, border)
+    if max(abs(matrix[0, 1]), abs(matrix[1, 0])) < 2 * TOLERANCE:  # else it is turned
+        x, y = shrinkage(matrix, (image.shape[0], image.shape[1]))
+        if max(x, y) - 1 > 1e-6:
+            reduced, left = _reduction(image, matrix, max(x, 1), max(y, 1))
+            if _whole(left) is not None:
+                image, matrix = _area(image, reduced), left
+        exact = _whole(matrix)
+        if exact is not None:
+            return _gather(image, exact[0][0], exact[1][0], size, border)
     return _bilinear(*smoothed(image, matrix, size, border), size, border, out)
 
 
@@ -135,15 +136,16 @@ def _visible(
 
     If it can be had, its width is a multiple of `across` and its height of `down`: these are taken as one later.
     """
-    (a, b, p), (c, d, q), (r, s, t) = np.linalg.inv(matrix).tolist()
-    corners = [(x, y, r * x + s * y + t) for x in (0, size[1]) for y in (0, size[0])]
-    if min(w for _, _, w in corners) <= 0:  # the horizon is shown
+    x, y, w = (np.linalg.inv(matrix) @ [[0, size[1], 0, size[1]], [0, 0, size[0], size[0]], [1, 1, 1, 1]]).tolist()
+    if min(w) <= 0:  # the horizon is shown
         return image, matrix
-    x0, x1 = _inside([(a * x + b * y + p) / w for x, y, w in corners], across, image.shape[1], border)
-    y0, y1 = _inside([(c * x + d * y + q) / w for x, y, w in corners], down, image.shape[0], border)
+    x0, x1 = _inside([a / b for a, b in zip(x, w, strict=True)], across, image.shape[1], border)
+    y0, y1 = _inside([a / b for a, b in zip(y, w, strict=True)], down, image.shape[0], border)
     if (x0, y0, x1, y1) == (0, 0, image.shape[1], image.shape[0]):
         return image, matrix
-    return image[y0:y1, x0:x1], compose(translation(x0, y0), matrix)
+    moved = matrix.copy()  # the part's pixels are x0 and y0 farther
+    moved[:, 2] += x0 * matrix[:, 0] + y0 * matrix[:, 1]
+    return image[y0:y1, x0:x1], moved
 
 
 def _inside(corners: list[float], step: int, length: int, border: str) -> tuple[int, int]:
