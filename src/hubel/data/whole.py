@@ -8,6 +8,7 @@ from __future__ import annotations
 import zlib
 
 FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # markers of a frame's header
+SEQUENTIAL = (0xC0, 0xC1)  # with all components in its first scan such a frame has no other
 SCANS, WORK = 32, 10**9  # of a JPEG: scans that are always decoded, and scans · pixels of more
 
 
@@ -19,7 +20,7 @@ def fault_of(form: str | None, data: bytes) -> str | None:
 
 
 def _jpeg(data: bytes) -> str | None:
-    at, pixels = 2, 0
+    at, pixels, several, components = 2, 0, True, b""
     while data[at : at + 1] == b"\xff" and at + 4 <= len(data):
         marker = data[at + 1]
         if marker == 0xFF:  # a fill byte
@@ -27,10 +28,13 @@ def _jpeg(data: bytes) -> str | None:
             continue
         if marker in FRAMES:
             pixels = int.from_bytes(data[at + 5 : at + 7], "big") * int.from_bytes(data[at + 7 : at + 9], "big")
-        at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+            several = marker not in SEQUENTIAL
+            components = data[at + 9 : at + 10]
+        start, at = at, at + 2 + int.from_bytes(data[at + 2 : at + 4], "big")
         if marker == 0xDA:  # start of scan: what follows is entropy-coded, where 0xFF is escaped
+            several = several or data[start + 4 : start + 5] != components
             break
-    scans = data.count(b"\xff\xda")
+    scans = data.count(b"\xff\xda") if several else 1  # slow to count
     if scans > SCANS and scans * pixels > WORK:  # each scan goes over all pixels: a small file takes minutes
         return f"too large: {scans:,} scans of {pixels:,} pixels each"
     return None if data.rfind(b"\xff\xd9") >= at else "truncated: the JPEG's end marker is missing"
