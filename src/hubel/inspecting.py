@@ -26,6 +26,7 @@ from hubel.data.pack_write import pack
 from hubel.data.places import cache_folder
 from hubel.data.policies import POLICIES
 from hubel.data.preview import Previewer
+from hubel.data.preview_mixed import mixtures
 from hubel.errors import UserError, did_you_mean
 from hubel.parts import load_dataset
 from hubel.report import data_page
@@ -91,7 +92,8 @@ class DataReport:
         except UserError:  # no image can be read: the findings say so
             return None
         chosen = data_page.Gallery(self.inspection).chosen(VIEWED)
-        return data_page.Augmented(self.augment, previewer.why, previewer.views(chosen, DRAWS))
+        views, mixed = previewer.views(chosen, DRAWS), mixtures(previewer, chosen[: DRAWS + 1])
+        return data_page.Augmented(self.augment, previewer.why, views, mixed)
 
 
 def inspect_data(

@@ -13,7 +13,9 @@ from typing import Any
 
 from hubel.data.inspect import Inspection
 from hubel.data.preview import View
+from hubel.data.preview_mixed import Mixture
 from hubel.report import data_sections as sections
+from hubel.report import data_views
 from hubel.report.data_pictures import Gallery, Room
 from hubel.report.page import LIMIT, fill
 from hubel.training.atomic import write_atomically
@@ -30,6 +32,7 @@ class Augmented:
     policy: str
     why: str
     rows: Iterable[Sequence[View]]
+    mixed: Iterable[Mixture] = ()  # of several images in one
 
 
 def render(found: Inspection, augmented: Augmented | None = None, files: Sequence[str] = ()) -> str:
@@ -73,10 +76,11 @@ def _pictures(gallery: Gallery, augmented: Augmented | None, room: float) -> dic
     samples = Room(room * SHARES["samples"])
     shown = gallery.samples(samples) if room else []
     views = Room(samples.left + room * SHARES["views"])
-    rows = gallery.views(augmented.rows, views) if augmented is not None and room else []
+    rows = data_views.rows(gallery, augmented.rows, views) if augmented is not None and room else []
+    mixed = data_views.mixed(gallery, augmented.mixed, views) if augmented is not None and room else []
     told = {"policy": augmented.policy, "why": augmented.why} if augmented is not None else {}
     return {
         "samples": shown,
-        "views": told | {"rows": rows},
+        "views": told | {"rows": rows, "mixed": mixed},
         "groups": gallery.groups(Room(views.left + room * SHARES["findings"])),
     }

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import io
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,6 @@ from hubel.data.formats.copies import source_file
 from hubel.data.inspect import SEVERITIES, Inspection
 from hubel.data.masks import Masks
 from hubel.data.objects import Objects
-from hubel.data.preview import View
 from hubel.report.draw import COLOURS, Marks, drawn
 from hubel.report.text import figure, percent, shorten
 
@@ -106,10 +105,10 @@ class Gallery:
         mask = None
         if masks is not None:
             with contextlib.suppress(BadImage, OSError):
-                mask = self._without_ground(masks.read(i))
+                mask = self.without_ground(masks.read(i))
         return Marks(one, mask, by_object=self.one_class)
 
-    def _without_ground(self, mask: np.ndarray) -> np.ndarray:
+    def without_ground(self, mask: np.ndarray) -> np.ndarray:
         return mask if self.ground is None else np.where(mask == self.ground, np.uint8(255), mask)
 
     def words(self, i: int) -> str:
@@ -139,24 +138,6 @@ class Gallery:
             for k, name, count in rows[:LEGEND]
         ]
         return {"rows": shown, "more": max(0, len(rows) - LEGEND)}
-
-    # Augmented views -----------------------------------------------------------------------------------------------
-
-    def views(self, rows: Iterable[Sequence[View]], room: Room) -> list[list[Markup]]:
-        """One list of pictures per image: as fitted, then as drawn."""
-        found = []
-        for row in rows:
-            pictures = []
-            for k, view in enumerate(row):
-                mask = None if view.mask is None else self._without_ground(view.mask)
-                alt = "as fitted" if k == 0 else f"draw {k}"
-                marks = Marks(view.objects, mask, by_object=self.one_class)
-                picture = room.take(drawn(view.image, marks, alt, VIEW_SIDE))
-                if picture is not None:
-                    pictures.append(picture)
-            if pictures:
-                found.append(pictures)
-        return found
 
     # Findings ------------------------------------------------------------------------------------------------------
 
