@@ -116,6 +116,70 @@ def test_shared_batch_norm_sees_the_global_batch(tmp_path):
     assert last(two)["network"]["1.num_batches_tracked"] == 8
 
 
+PLAYERS = """
+import warnings
+import torch
+from torch import nn
+from hubel.recipe import Recipe, RegularizeOptions
+from hubel.tasks.base import Player, Task
+from hubel.training import distributed
+from hubel.training.descent import Descent
+from hubel.types import Batch, Term
+
+class Game(Task):
+    def of(self, i):
+        def loss(network, batch):
+            outputs = network(batch.images)
+            return {f"term{i}": Term((outputs**2).sum() * (i + 1), len(batch))}
+        return loss
+
+    def players(self):
+        return [Player(str(i), lambda network, i=i: network[i].parameters(), self.of(i)) for i in (0, 2)]
+
+class One(Game):
+    def players(self): return ()
+    loss = staticmethod(Game().of(0))
+
+distributed.start(torch.device("cpu"))
+rank = distributed.rank()
+for task in (Game(), One()):
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3), nn.Linear(3, 1))
+    recipe = Recipe(precision="fp32", regularize=RegularizeOptions(ema=0.5))
+    descent = Descent(network, task, recipe, torch.device("cpu"), print)
+    torch.manual_seed(1 + rank)
+    for number in range(3):
+        images = torch.randn(5, 4) + rank
+        batch = Batch(images, None, torch.arange(5), torch.ones(5), torch.ones(5, 2), torch.eye(3).expand(5, 3, 3))
+        descent.step(batch, 1.0, number)
+    states = distributed.gather([*network.state_dict().values(), *descent.ema.raw.values()])
+    assert all(torch.equal(a, b) for a, b in zip(*states, strict=True)), states
+    assert network[1].running_mean.abs().sum() > 0
+print("the same", flush=True)
+distributed.barrier()
+distributed.finish()
+"""
+
+
+def test_running_statistics_are_those_of_one_network(tmp_path):
+    """Of one and of several players, with an average of the weights: all processes hold, judge and save the same."""
+    (tmp_path / "game.py").write_text(PLAYERS)
+    start = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    done = subprocess.run(
+        [*start, tmp_path / "game.py"], capture_output=True, text=True, env=environment(), timeout=120
+    )
+    assert done.returncode == 0 and done.stdout.count("the same") == 2, done.stderr
+
+
+def test_one_pixel_filters_bring_no_warning(tmp_path):
+    """In channels_last their gradients have other strides than the weights; nobody can mend that."""
+    data = save_npz(tmp_path / "squares.npz", n=80, channels=3, side=16)
+    options = {"model": "resnet8", "epochs": "1", "batch_size": "8", "workers": "0"}
+    done = torchrun(2, "train", data, "--out", tmp_path / "runs", "--json", *words(options), PYTHONWARNINGS="default")
+    document(done)
+    assert "strides" not in done.stderr
+
+
 def test_a_lost_worker_is_replaced(tmp_path):
     (tmp_path / "own.py").write_text(MORTAL)
     data = save_npz(tmp_path / "squares.npz", n=128)  # 4 steps an epoch

@@ -110,6 +110,7 @@ class Descent:
                 raise NotFiniteError(first_not_finite(mover.plain, batch, self.autocast), number)
             self._update(mover)
             losses |= found
+        distributed.share_buffers(self.network)
         if self.ema is not None:
             self.ema.update(self.network)
         return losses

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import warnings
 from typing import Any
 
 import torch
@@ -122,7 +123,25 @@ def wrap(module: nn.Module, device: torch.device) -> nn.Module:
     """Gradients averaged over processes during the backward pass; the module itself for a single process."""
     if world() == 1:
         return module
-    return nn.parallel.DistributedDataParallel(module, device_ids=[device.index] if device.type == "cuda" else None)
+    # 1x1 filters in channels_last have two descriptions of the same memory: a copy that costs nothing to speak of
+    warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")
+    devices = [device.index] if device.type == "cuda" else None
+    return nn.parallel.DistributedDataParallel(module, device_ids=devices, broadcast_buffers=False)
+
+
+@torch.no_grad()
+def share_buffers(network: nn.Module) -> None:
+    """Rank 0's running statistics, on every process: after each step, so that all evaluate and save one network."""
+    if world() == 1:
+        return
+    kinds: dict[torch.dtype, list[torch.Tensor]] = {}
+    for buffer in network.buffers():
+        kinds.setdefault(buffer.dtype, []).append(buffer)
+    for buffers in kinds.values():  # one message for each type
+        flat = torch.cat([buffer.reshape(-1) for buffer in buffers])
+        dist.broadcast(flat, src=0)
+        for buffer, part in zip(buffers, flat.split([buffer.numel() for buffer in buffers]), strict=True):
+            buffer.copy_(part.view_as(buffer))
 
 
 def launcher() -> str | None:
