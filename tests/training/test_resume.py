@@ -7,6 +7,7 @@ from small_parts import assert_same
 from small_trainings import InterruptAt, blobs
 
 import hubel
+from hubel.data.pack_write import pack
 from hubel.errors import UserError
 from hubel.training import checkpoint
 from hubel.training.callbacks import Callback
@@ -32,6 +33,39 @@ def test_resume_equals_uninterrupted(small, quiet, tmp_path, step):
     for split in ("train", "dev", "test"):
         a, b = (np.load(r.path / "predictions" / f"{split}.npz") for r in (whole, resumed))
         assert all(np.array_equal(a[name], b[name]) for name in a.files)
+
+
+def cut_and_resumed(small, quiet, folder, source, **options):
+    """A run, and one that was interrupted in the second epoch and went on from where its files say the data is."""
+    whole = small(source(), **options)
+    with pytest.raises(KeyboardInterrupt):
+        small(source(), **options, out=folder / "cut", callbacks=[InterruptAt(7)])
+    return whole, hubel.resume(next((folder / "cut").glob("*/1")), source=source(), progress=quiet)
+
+
+def test_resume_with_whitened_pixels(small, quiet, tmp_path):
+    """The whitening is read from the run's file, not fitted again: a file that was changed is refused."""
+    options = {"normalize": "zca", "augment": "standard", "precision": "fp32"}
+    whole, resumed = cut_and_resumed(small, quiet, tmp_path, blobs, **options)
+    assert_same(last(whole), last(resumed))
+    assert whole.metrics == resumed.metrics
+    a, b = ((run.path / "whitening.safetensors").read_bytes() for run in (whole, resumed))
+    assert a == b
+    (resumed.path / "whitening.safetensors").write_bytes(a[:-8] + bytes(8))
+    with pytest.raises(UserError, match="whitening"):
+        hubel.resume(resumed.path, source=blobs(), progress=quiet, epochs=9)
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize("workers", [0, 2])
+def test_resume_of_a_packed_source(small, quiet, tmp_path, workers):
+    packed = pack(blobs(n=80, side=72), tmp_path / "blobs.pack", shards=2)
+    options = {"workers": workers, "augment": {"policy": "strong", "mixup": 0.2}, "batch_size": 10}
+    whole, resumed = cut_and_resumed(small, quiet, tmp_path, lambda: packed, **options)
+    assert_same(last(whole), last(resumed))
+    assert whole.metrics == resumed.metrics
+    again = hubel.resume(resumed.path, progress=quiet, epochs=resumed.history[-1]["epoch"] + 1)  # found by itself
+    assert len(again.history) == len(whole.history) + 1
 
 
 @pytest.mark.processes
