@@ -257,6 +257,17 @@ def test_every_file_is_checked(tmp_path, which):
     packs.read(tmp_path / "zoo.pack")
 
 
+@pytest.mark.parametrize("change", [-1, 1])
+def test_a_file_of_another_size_is_refused_before_it_is_read(tmp_path, monkeypatch, change):
+    path = next(one for one in files_of(tmp_path) if one.suffix == ".bin")
+    size = path.stat().st_size
+    with path.open("r+b") as file:
+        file.truncate(size + change)
+    monkeypatch.setattr(packs, "_hash", lambda path: pytest.fail(f"{path} was read"))
+    with pytest.raises(UserError, match=f"{path.name} has {size + change:,} bytes instead of {size:,}"):
+        packs.read(tmp_path / "zoo.pack")
+
+
 def test_another_version(tmp_path):
     path = next(p for p in files_of(tmp_path) if p.name == "pack.json")
     path.write_text(json.dumps(json.loads(path.read_text()) | {"hubel pack": 2}))
