@@ -53,7 +53,7 @@ class Assembler:
 
     def batch(self, request: Request) -> Examples:
         reader, count = self.reader, len(request.index)
-        pixels = reader.blank(count)
+        pixels = reader.blank(count, np.empty)  # each row is written below
         plain = np.ones(count, bool) if request.parts is None else request.parts.plain
         own = np.arange(count) if request.parts is None else request.parts.own
         alone = np.flatnonzero(plain)
@@ -62,7 +62,11 @@ class Assembler:
             row: self._true(example, i)
             for row, example, i in zip(alone.tolist(), found, request.index[alone].tolist(), strict=True)
         }
-        scenes = {row: self._alone(example, int(own[row])) for row, example in examples.items()}
+        nothing = Scene()
+        scenes = {
+            row: self._alone(example, int(own[row])) if request.columns else nothing
+            for row, example in examples.items()
+        }
         lost: list[tuple[int, str]] = []
         for row in np.flatnonzero(~plain).tolist():
             examples[row], scenes[row], faults = self._several(request, row)

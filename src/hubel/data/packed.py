@@ -152,6 +152,11 @@ class Packed(NamedTuple):
     size: tuple[int, int]  # of the source
     stored: tuple[int, int]
 
+    @property
+    def by_rows(self) -> bool:
+        """Whether less is read where fewer rows are needed."""
+        return self.images.kind == "jpeg"
+
     def pixels(self, shrinkage: float = 1.0, rows: int | None = None) -> tuple[np.ndarray, Scale]:
         """As stored, without a copy; a JPEG at the scale that is needed, and the rows."""
         y, x = self.stored[0] / self.size[0], self.stored[1] / self.size[1]

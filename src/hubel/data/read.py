@@ -199,9 +199,10 @@ def shrinkage_of(draws: Draws, row: int, size: tuple[int, int]) -> float:
 def rows_of(draws: Draws, row: int, source: Source) -> int | None:
     """How many rows of the source, from the top, are shown; None is all of them.
 
-    It is where more is done than a crop inside of the image, and where crops may be too small for `snap`.
+    It is where nothing is gained, where more is done than a crop inside of the image, and where crops may be too small
+    for `snap`.
     """
-    if draws.turned or draws.control is not None or min(draws.size) < SMALLEST:
+    if not getattr(source, "by_rows", False) or draws.turned or draws.control is not None or min(draws.size) < SMALLEST:
         return None
     (a, _, x), (_, b, y), _ = draws.matrices[row].tolist()
     (height, width), (h, w) = source.size, getattr(source, "stored", source.size)

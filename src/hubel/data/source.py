@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import numpy as np
 
@@ -67,11 +67,12 @@ class Whole:
 
 @dataclass(frozen=True)
 class Scalable:
-    """A JPEG file: 1/2, 1/4 and 1/8 of its size are as fast to read as they are small."""
+    """A JPEG file: 1/2, 1/4 and 1/8 of its size are as fast to read as they are small, and so are its first rows."""
 
     file: PlainJpeg
     channels: int
     depth: int
+    by_rows: ClassVar[bool] = True
 
     @property
     def size(self) -> tuple[int, int]:
