@@ -141,3 +141,17 @@ def test_what_is_lost_is_counted(tmp_path):
     for words in ("'mask' of 6 images", "'labels' of 6", "'numbers' of 6", f"outlines of {objects.count} objects"):
         assert any(words in one for one in told), told
     assert CROWD == 1
+
+
+@pytest.mark.parametrize(
+    "classes", [("1.0", "2.0"), ("1.5", "2.5"), ("a|b", "c"), ("a;b", "c"), ("1,2", "3,4"), ("1 2", "3 4")]
+)
+def test_names_that_could_be_something_else_are_listed(tmp_path, classes):
+    """Without classes.txt they would be numbers, or several labels in a cell."""
+    images = ArrayImages(np.arange(4, dtype=np.uint8).reshape(4, 1, 1, 1))
+    dataset = Dataset("made", images, {"label": np.array([0, 1, 1, 0])}, classes)
+    assert csv_table.write(dataset, tmp_path / "out") == []
+    found = csv_table.read(tmp_path / "out")
+    assert found.classes == classes and found.annotations["label"].tolist() == [0, 1, 1, 0] and not found.findings
+    (tmp_path / "out/classes.txt").unlink()
+    assert csv_table.read(tmp_path / "out").classes != classes  # it is needed
