@@ -1,11 +1,19 @@
 """Named policies: what each does to which images, and that options say the same as the policy itself."""
 
+import functools
+from dataclasses import fields
+
 import numpy as np
 import pytest
 
 from hubel.data.augment import Augment
+from hubel.data.dataset import Dataset
+from hubel.data.images import ArrayImages
+from hubel.data.loader import Loader
 from hubel.data.policies import POLICIES, from_options, options_of, policy
+from hubel.data.preprocess import Preprocess
 from hubel.errors import UserError
+from hubel.recipe import AugmentOptions
 
 SIZES = [((28, 28), 1), ((32, 32), 3), ((224, 224), 3), ((100, 300), 1)]
 
@@ -63,3 +71,36 @@ def test_every_policy_draws():
             draws = policy(name, {}, size, channels)[0].draw(0, 0, slots, size, size, examples=slots)
             assert draws.matrices.shape == (6, 3, 3) and np.isfinite(draws.matrices).all()
             assert draws.turned == (name in ("strong", "randaugment", "trivialaugment"))
+
+
+EFFECTS = {
+    "shift": 3, "flip": "random", "crop": 0.4, "cutout": 9, "vertical": True, "rotate": 20.0, "scale": 0.3,
+    "shear": 10.0, "perspective": 0.2, "elastic": 0.05, "brightness": 0.4, "contrast": 0.4, "saturation": 0.5,
+    "hue": 0.2, "cast": 0.3, "lighting": 2.0, "grey": 0.9, "solarise": 0.9, "posterise": 0.9, "blur": 2.0,
+    "noise": 0.1, "jpeg": 20, "operations": 3, "mixup": 1.0, "cutmix": 1.0,
+}  # fmt: skip
+ELSEWHERE = {  # what has no effect of its own, and what test_backgrounds and test_scene_loader look at
+    "policy", "border", "magnitude", "mixed", "blend", "backgrounds", "mosaic", "copy_paste",
+}  # fmt: skip
+
+
+def test_every_option_of_a_recipe_is_known_here():
+    assert {field.name for field in fields(AugmentOptions)} == EFFECTS.keys() | ELSEWHERE
+
+
+@pytest.mark.parametrize("path", ["resident", "decoded"])
+@pytest.mark.parametrize("name", EFFECTS)
+def test_every_option_changes_the_images_of_a_batch(name, path):
+    """Through the loader, as a training sees them; most of the images, and no image for the worse: all are finite."""
+    pixels = np.random.default_rng(0).integers(0, 256, (32, 24, 24, 3)).astype(np.uint8)
+    data = Dataset("noise", ArrayImages(pixels), {"label": np.arange(32) % 4}, tuple("abcd"))
+
+    def images(augment):
+        targets = functools.partial(data.take, "label")
+        preprocess = Preprocess((24, 24), 3, mean=(0.4,) * 3, std=(0.2,) * 3)
+        with Loader(data, targets, preprocess, augment=augment, path=path) as loader:
+            return next(iter(loader.batches(np.arange(32), epoch=0, batch_size=32))).images
+
+    plain, changed = images(None), images(from_options({name: EFFECTS[name]}, {}, 3))
+    differ = (plain != changed).flatten(1).any(1)
+    assert differ.float().mean() > 0.3 and changed.isfinite().all()
