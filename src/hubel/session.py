@@ -125,6 +125,7 @@ def new_session(
     else:
         task = make_task(settings, dataset)
     preprocess = make_preprocess(dataset, chosen, model)
+    make_augment(chosen, preprocess, dataset, task)  # what the task can't have is said before a run's folder is made
     seed_everything(chosen.seed)
     shape = (preprocess.channels, *preprocess.size)
     network = make_network(model if model is not None else chosen.model, chosen.model_options, task, shape)

@@ -89,7 +89,11 @@ class Task:
         return self
 
     def targets(self, dataset: Dataset, index: np.ndarray) -> Any:
-        """The targets of the examples `index` (n,), as the tensors that `Batch.targets` carries."""
+        """The targets of the examples `index` (n,), as the tensors that `Batch.targets` carries.
+
+        Objects, Instances(objects) and Masks, which lie in the image, are given as they are: the loader moves them with
+        its pixels, and the batch carries `types.Boxes` and `PixelClasses` instead. See data/targets.py.
+        """
         return dataset.take(self.target, index)
 
     def valid(self, dataset: Dataset, index: np.ndarray) -> Tensor:
