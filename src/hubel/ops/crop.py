@@ -81,13 +81,9 @@ def resample(image: np.ndarray, crop: Crop, size: tuple[int, int], out: np.ndarr
     part = image[crop.y0 : crop.y1, crop.x0 : crop.x1]
     out = np.empty((*size, image.shape[2]), image.dtype) if out is None else out
     flat = out if out.shape[2] > 1 else out[:, :, 0]  # OpenCV drops the axis of a single channel
-    code = (-1 if crop.upturned else 1) if crop.mirrored else (0 if crop.upturned else None)
-    if code is None:
-        _onto(part, flat)
-    else:
-        turned = np.empty_like(flat)
-        _onto(part, turned)
-        cv2.flip(turned, code, dst=flat)
+    _onto(part, flat)
+    if crop.mirrored or crop.upturned:  # in place, while it is still in the cache
+        cv2.flip(flat, (-1 if crop.upturned else 1) if crop.mirrored else 0, dst=flat)
     return out
 
 
