@@ -154,7 +154,8 @@ def data(found: Mapping[str, Any]) -> None:
 
 def _example(one: Mapping[str, Any]) -> str:
     """Where and why, in a line."""
-    where = f"{one['file']}:{one['line']}" if "line" in one else one["file"]
+    number = f", entry {one['line']}" if one["file"].endswith(".json") else f":{one.get('line')}"
+    where = f"{one['file']}{number}" if "line" in one else one["file"]
     text = f"{where}: {one['reason']}" if where else one["reason"]
     return text if len(text) <= 160 else f"{text[:159]}…"
 

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from skimage import data as pictures
 
+from hubel.data.alike import closest, similar_pairs
 from hubel.data.dataset import Dataset
 from hubel.data.looks import Looks
 from hubel.data.quality import class_findings, copy_findings, image_findings, summary
@@ -90,6 +91,32 @@ def test_copies(change):
     assert "in test" in leak.reason and "1.jpg in train" in leak.reason and "the score on test" in leak.action
 
 
+def test_where_all_is_alike_only_the_closest_are_named():
+    """300 photos of one scene, each a little further on, and one true copy of another scene."""
+    strip = cv2.resize(SOURCES[2], (900, 600))
+    scene = [np.clip(strip[200:328, 300 + k // 30 : 428 + k // 30].astype(int) + k % 30, 0, 255).astype(np.uint8)
+             for k in range(300)]  # fmt: skip
+    rest = photos(40)
+    made = dataset([*scene, *rest, np.clip(rest[1] * 1.02, 0, 255).astype(np.uint8)])
+    looks = Looks.of(made.images)
+    pairs, near = similar_pairs(looks), closest(looks, similar_pairs(looks))
+    assert len(pairs) > 200 and [301, 340] in near.tolist() and len(near) < len(pairs)
+    note, *found = copy_findings(made, looks)
+    assert (note.kind, note.severity) == ("alike", "note") and f"{len(pairs):,} pairs of 341" in note.reason
+    assert [(one.other, one.image) for one in found if "looks like" in one.reason] == [tuple(p) for p in near.tolist()]
+
+
+def test_the_closest_pairs_against_a_loop():
+    looks = Looks.of(dataset(photos(12)).images)
+    pairs = np.array([[0, 4], [1, 5], [0, 8], [3, 7]])
+    small = looks.rows["small"].reshape(12, -1).astype(float)
+    small = (small - small.mean(1, keepdims=True)) / small.std(1, keepdims=True)
+    apart = [float(np.abs(small[i] - small[j]).mean()) for i, j in pairs.tolist()]
+    middle = float(np.median(apart))
+    wanted = [pair for pair, d in zip(pairs.tolist(), apart, strict=True) if d < middle]
+    assert closest(looks, pairs, middle).tolist() == wanted and len(wanted) == 2
+
+
 def test_a_copy_without_labels_or_parts_is_a_copy():
     a, b = photos(2)
     made = Dataset("made", Listed([a, b, a]), {})
@@ -116,6 +143,8 @@ def classes_of(train, test):
         ((100, 100, 100), (60, 20, 20), ["class shift"]),
         ((100, 100, 100), (4, 1, 1), []),  # six images say nothing
         ((100, 0, 100), (30, 0, 30), ["rare class"]),
+        ((9, 20, 0, 0), (0, 0, 20, 20), []),  # identities: others in each part
+        ((90, 20, 0, 0), (1, 0, 20, 20), ["rare class", "class shift"]),
     ],
 )
 def test_classes(train, test, kinds):

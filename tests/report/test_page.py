@@ -23,7 +23,7 @@ from hubel.report.page import (
     write,
 )
 
-VOID = {"meta", "link", "img", "input", "br", "hr"}
+VOID = {"meta", "link", "img", "input", "br", "hr", "wbr"}
 
 
 class Outline(HTMLParser):

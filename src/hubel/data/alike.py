@@ -16,6 +16,7 @@ from hubel.data.looks import SIDE, Looks
 
 BITS = 5
 APART = 0.12  # of a standard deviation
+CLOSE = 0.05  # where most images of a kind are alike
 CROWD = 4096  # images of one band's value that are compared each with each; of more, each with so many neighbours
 AT_ONCE = 2**20  # pairs whose prints are compared together
 BLOCK = 2**14  # pairs whose miniatures are
@@ -47,6 +48,13 @@ def similar_pairs(looks: Looks) -> np.ndarray:
             found.append(np.column_stack([chosen[i[alike]], chosen[j[alike]]]))
     pairs = np.concatenate([np.empty((0, 2), np.int64), *found])
     return np.unique(np.sort(pairs, axis=1), axis=0)
+
+
+def closest(looks: Looks, pairs: np.ndarray, apart: float = CLOSE) -> np.ndarray:
+    """Those of the pairs (P, 2) whose miniatures differ by less than `apart` of a standard deviation."""
+    used, rows = np.unique(pairs, return_inverse=True)
+    rows = rows.reshape(-1, 2)
+    return pairs[_distances(_standard(looks.rows["small"][used]), rows[:, 0], rows[:, 1]) < apart]
 
 
 def _standard(small: np.ndarray) -> np.ndarray:

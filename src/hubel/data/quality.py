@@ -12,12 +12,13 @@ from itertools import combinations
 
 import numpy as np
 
-from hubel.data.alike import equal_groups, similar_pairs
+from hubel.data.alike import closest, equal_groups, similar_pairs
 from hubel.data.dataset import Dataset, is_array
 from hubel.data.findings import Finding
 from hubel.data.looks import Looks
 
 COMMON = 0.2  # of the images: a fault that more of them have is their nature
+MANY, ALIKE = 200, 0.05  # pairs that look alike, and share of the images: of more only the closest are named
 RARE = 10  # images of a class in the training part
 IMBALANCE = 10  # times as many images of the commonest class as of the rarest
 SHIFT = 0.1  # of the images that would have to change class for two parts to agree
@@ -85,9 +86,13 @@ def copy_findings(dataset: Dataset, looks: Looks) -> list[Finding]:
     for group in equal_groups(looks):
         first = int(group[0])
         found += [_copy(dataset, part, first, int(other), "the same pixels as") for other in group[1:]]
-    for first, other in similar_pairs(looks).tolist():
-        found.append(_copy(dataset, part, first, other, "looks like"))
-    return found
+    pairs = similar_pairs(looks)
+    if len(pairs) > max(MANY, ALIKE * len(looks)):
+        told = f"{len(pairs):,} pairs of {len(looks):,} images look alike: this is how these images are"
+        pairs = closest(looks, pairs)
+        told += f"; the {len(pairs):,} that are alike the most are named" if len(pairs) else ""
+        found.append(Finding("alike", "", told, "Nothing, unless it surprises you.", severity="note"))
+    return found + [_copy(dataset, part, first, other, "looks like") for first, other in pairs.tolist()]
 
 
 def _part_of(dataset: Dataset) -> dict[int, str]:
@@ -138,10 +143,15 @@ def class_counts(dataset: Dataset, index: np.ndarray) -> np.ndarray | None:
 
 
 def class_findings(dataset: Dataset) -> list[Finding]:
-    """Of the classes: none or few examples to learn from, imbalance, other shares in another part."""
+    """Of the classes: none or few examples to learn from, imbalance, other shares in another part.
+
+    Parts without a class in common are parts of identities: new ones are met in each, and nothing is said.
+    """
     parts = dataset.splits or {"train": dataset.usable()}
     counts = {name: found for name, index in parts.items() if (found := class_counts(dataset, index)) is not None}
     if "train" not in counts or len(dataset.classes) < 2:
+        return []
+    if len(counts) > 1 and (np.sum([n > 0 for n in counts.values()], axis=0) <= 1).all():
         return []
     return [*_rare(dataset, counts["train"]), *_imbalance(dataset, counts["train"]), *_shifts(counts)]
 
