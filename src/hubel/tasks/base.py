@@ -72,6 +72,7 @@ class Task:
     name: str = "task"  # the name in names.py, saved with the run
     target: str = "label"  # the column of the dataset's annotations that the task needs
     primary: Objective = Objective("loss", higher_is_better=False)
+    dense: bool = False  # whether its outputs are maps (B, width, h, w), not one row (B, width) per image
     mixes: bool = False  # whether its loss knows mixed images: `mixed` below
 
     def __post_init__(self) -> None:
