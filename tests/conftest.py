@@ -1,6 +1,5 @@
 """Shared fixtures: the development data sets, found through HUBEL_DATA, and a quiet, private environment."""
 
-import hashlib
 import os
 import shutil
 import tarfile
@@ -12,7 +11,7 @@ import pytest
 import torch
 from hypothesis import settings
 from PIL import Image
-from small_runs import PLAIN, Quiet, save_npz
+from small_runs import PLAIN, Quiet, fingerprint, save_npz
 from stub_runs import StubRun
 
 import hubel
@@ -112,18 +111,6 @@ def make_folder(tmp_path):
         return root
 
     return make
-
-
-def fingerprint(folder: Path) -> dict:
-    """Everything below a folder that a program could have changed: names, kinds, times, contents."""
-    found = {}
-    for base, folders, files in os.walk(folder):
-        for path in (Path(base) / name for name in folders + files):
-            stat = path.lstat()
-            regular = path.is_file() and not path.is_symlink()
-            content = hashlib.sha256(path.read_bytes()).hexdigest() if regular else ""
-            found[str(path)] = (stat.st_mode, stat.st_size, stat.st_mtime_ns, stat.st_ino, content)
-    return found
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """Small data on disk, small trainings on it, and hubel in processes of its own."""
 
+import hashlib
 import json
 import os
 import subprocess
@@ -145,3 +146,15 @@ def only_run(root) -> Path:
     found = [path.parent for path in Path(root).glob("*/*/config.json")]
     assert len(found) == 1, found
     return found[0]
+
+
+def fingerprint(folder: Path) -> dict:
+    """Everything below a folder that a program could have changed: names, kinds, times, contents."""
+    found = {}
+    for base, folders, files in os.walk(folder):
+        for path in (Path(base) / name for name in folders + files):
+            stat = path.lstat()
+            regular = path.is_file() and not path.is_symlink()
+            content = hashlib.sha256(path.read_bytes()).hexdigest() if regular else ""
+            found[str(path)] = (stat.st_mode, stat.st_size, stat.st_mtime_ns, stat.st_ino, content)
+    return found

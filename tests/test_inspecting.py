@@ -6,8 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import fingerprint
-from small_runs import PLAIN, save_folder
+from small_runs import PLAIN, fingerprint, save_folder
 
 import hubel
 from hubel.cli import main
@@ -48,6 +47,17 @@ def test_data_says_what_is_wrong(photos, capsys):
 def test_the_text_names_findings_and_files(photos, capsys):
     status, out = run(capsys, "data", "photos")
     assert status == 0 and "truncated image" in out and "data.html" in out and "quarantine.csv" in out
+
+
+def test_looking_leaves_no_trace_in_annotated_data(tmp_path, monkeypatch, capsys):
+    """Names, bytes, times and inodes of faulty data of each format are the same after both looks and a page."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("yolo inverted", "voc zero", "coco crossing", "masks value"):
+        source = plant(tmp_path / name.replace(" ", "-"), name)
+        before = fingerprint(source)
+        for _ in range(2):
+            status, found = run(capsys, "data", str(source), "--json")
+            assert status == 0 and found["findings"] and fingerprint(source) == before
 
 
 def test_a_second_look_replaces_the_first(photos, capsys):
