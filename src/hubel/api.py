@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from hubel import driver
+from hubel import driver, several
 from hubel.driver import Job
 from hubel.effective import effective
 from hubel.options import unflatten
@@ -129,6 +129,7 @@ def resume(
     )
     chosen = unflatten({key: setting.value for key, setting in folder.settings.items()})
     if chosen.folds or chosen.restarts > 1 or chosen.refit:
+        several.refuse_changes(folder, changes)
         stack: Layers = [("run", {k: s.value for k, s in folder.settings.items() if s.source != "auto"})]
         session = driver.make_session(load_dataset(job.source), stack, job)
         refuse_other(session.dataset, folder)

@@ -78,6 +78,7 @@ def make_session(dataset: Dataset, layers: Layers, job: Job) -> Session:
         )
     if session.recipe.log is not None:
         names.resolve(names.LOGGERS, session.recipe.log)  # a wrong name shows before anything is written
+    several.check(session.dataset, session.recipe, own=isinstance(job.model, torch.nn.Module))
     if job.from_run is not None:
         weights, source = weights_of(job.from_run), str(job.from_run)
         said = warm_start(session.network, weights, source)
@@ -102,14 +103,6 @@ def begin(session: Session, folder: RunFolder, job: Job) -> RunFolder:
 
 def begin_all(session: Session, layers: Layers, folder: RunFolder, job: Job) -> RunFolder:
     """Folds, restarts and a refit: children first, then what the parent shows."""
-    chosen = session.recipe
-    if chosen.restarts > 1 and chosen.init is None and isinstance(job.model, torch.nn.Module):
-        raise UserError(
-            "Restarts begin from other weights each time, and a network given as an object has its own. Give the class "
-            "or a function that makes it, or choose --init."
-        )
-    if chosen.folds and chosen.split.bootstrap:
-        raise UserError("--folds and --split.bootstrap both say who is held out. Give one of them.")
     with ending(folder, job):
         return _begin_all(session, layers, folder, job)
 
@@ -129,6 +122,8 @@ def _begin_all(session: Session, layers: Layers, folder: RunFolder, job: Job) ->
         data, changes = several.refit_dataset(session.dataset), several.refit_options(children, chosen)
         last = make_session(data, [*layers, ("refit", changes)], job)
         save_parts(last, folder.path / "network.json")
+        if distributed.is_main():
+            folder.write_splits(data.splits)  # of the network that the folder now holds
         carry(last, folder, part, saved_state(folder))
     elif chosen.folds == 0:
         several.adopt(several.best(children, session.task.primary), folder)

@@ -21,6 +21,7 @@ import numpy as np
 
 from hubel.data import split
 from hubel.data.dataset import Dataset
+from hubel.errors import UserError
 from hubel.recipe import Recipe
 from hubel.report import several_page
 from hubel.tasks.base import Objective
@@ -36,12 +37,37 @@ SPLIT_ALREADY = {"split.dev": None, "split.test": None, "split.train_dev": 0, "s
                  "split.bootstrap": False, "split.dev_from": None}  # fmt: skip
 
 
+def check(dataset: Dataset, recipe: Recipe, own: bool) -> None:
+    """Raises UserError for what can't be done, before a folder is made; `own`: the network was given as an object."""
+    if recipe.restarts > 1 and recipe.init is None and own:
+        raise UserError("Restarts begin from other weights each time, and a network given as an object has its own. "
+                        "Give the class or a function that makes it, or choose --init.")  # fmt: skip
+    if recipe.folds and recipe.split.bootstrap:
+        raise UserError("--folds and --split.bootstrap both say who is held out. Give one of them.")
+    if recipe.folds:
+        groups, pool = dataset.annotations.get("group"), held(dataset, "train", "dev")
+        split.count_folds(pool if groups is None else np.unique(groups[pool]), recipe.folds)
+
+
+def refuse_changes(folder: RunFolder, changes: Mapping[str, Any]) -> None:
+    """Raises UserError where a resume asks for changes: some of the trainings have ended with the old options."""
+    if changes:
+        words = ", ".join(f"--{key}" for key in changes)
+        raise UserError(f"{folder.path} is made of several trainings (folds, restarts, a refit), which go on as they "
+                        f"began: leave out {words}, or start anew from its weights: hubel train … --from "
+                        f"{folder.path}")  # fmt: skip
+
+
+def held(dataset: Dataset, *parts: str) -> np.ndarray:
+    """The images of these parts together, in order; a part that is not there holds none."""
+    return np.sort(np.concatenate([dataset.splits.get(part, np.empty(0, np.int64)) for part in parts]))
+
+
 def jobs(dataset: Dataset, recipe: Recipe) -> tuple[str, list[tuple[Dataset, dict[str, Any]]]]:
     """What is trained, and the name of the folder that holds it."""
     alone = {**ALONE, **SPLIT_ALREADY}
     if recipe.folds:
-        pool = np.sort(np.concatenate([dataset.splits["train"], dataset.splits.get("dev", np.empty(0, np.int64))]))
-        parts = split.folds(dataset, pool, recipe.folds, recipe.split.seed)
+        parts = split.folds(dataset, held(dataset, "train", "dev"), recipe.folds, recipe.split.seed)
         rest = {name: index for name, index in dataset.splits.items() if name not in ("train", "dev")}
         return "folds", [(dataset.with_splits({**rest, "train": a, "dev": b}), alone) for a, b in parts]
     if recipe.restarts > 1:
@@ -160,8 +186,7 @@ def summary(children: list[RunFolder]) -> dict[str, dict[str, float]]:
 def refit_dataset(dataset: Dataset) -> Dataset:
     """Everything but the test part is learnt from; nothing is left to choose by."""
     splits = {name: index for name, index in dataset.splits.items() if name not in ("dev", "train-dev")}
-    held = [dataset.splits[name] for name in ("train", "train-dev", "dev") if name in dataset.splits]
-    return dataset.with_splits({**splits, "train": np.sort(np.concatenate(held))})
+    return dataset.with_splits({**splits, "train": held(dataset, "train", "train-dev", "dev")})
 
 
 def refit_options(children: list[RunFolder], recipe: Recipe) -> dict[str, Any]:

@@ -65,13 +65,17 @@ def folds(
     """k pairs (train, dev) of `pool` in which each image is in dev once, stratified; k = −1 leaves one out."""
     pool = np.asarray(pool)
     groups = groups if groups is not None else dataset.annotations.get("group")
-    units = pool if groups is None else np.unique(groups[pool])
-    if k == -1:
-        k = len(units)
-    if not 2 <= k <= len(units):
-        raise UserError(f"--folds needs 2 … {len(units)} for {len(units)} images or groups, or -1; got {k}.")
+    k = count_folds(pool if groups is None else np.unique(groups[pool]), k)
     number = fold_numbers(Cut(dataset, seed, groups, True), pool, k)
     return [(pool[number != fold], pool[number == fold]) for fold in range(k)]
+
+
+def count_folds(units: np.ndarray, k: int) -> int:
+    """k, or one for each of the `units` (images or groups) where k is −1. Raises UserError for another number."""
+    k = len(units) if k == -1 else k
+    if not 2 <= k <= len(units):
+        raise UserError(f"--folds needs 2 … {len(units)} for {len(units)} images or groups, or -1; got {k}.")
+    return k
 
 
 def train_here_judge_there(here: Dataset, there: Dataset, seed: int = 0) -> Dataset:

@@ -132,7 +132,7 @@ def _workers(facts: Facts, get: Callable[[str], Any]) -> tuple[int, str]:
 
 def _epochs(facts: Facts, get: Callable[[str], Any]) -> tuple[int, str]:
     epochs = round(min(max(IMAGES_TO_SEE / max(facts.n_train, 1), 5), 100))
-    return epochs, f"{epochs} x {facts.n_train:,} images, about {IMAGES_TO_SEE:,} in all, between 5 and 100 epochs"
+    return epochs, f"until {IMAGES_TO_SEE:,} images are seen, {facts.n_train:,} an epoch, in 5 to 100 epochs"
 
 
 def _batch_size(facts: Facts, get: Callable[[str], Any]) -> tuple[int, str]:
