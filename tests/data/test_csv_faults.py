@@ -2,6 +2,7 @@
 
 import csv
 import io
+import os
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -151,3 +152,13 @@ def test_any_bytes_give_findings_or_a_user_error(tmp_path_factory, data):
         except UserError:
             continue
         assert len(found) >= 1 and all(f.reason and f.action for f in found.findings)
+
+
+def test_what_is_no_file_is_not_opened(table):
+    root = table("file,label\na.png,cat\nb.png,dog\npipe.png,cat\nfolder.png,cat\n", "a.png", "b.png")
+    os.mkfifo(root / "pipe.png")
+    (root / "folder.png").mkdir()
+    found = csv_table.read(root)
+    assert [found.images.name(i) for i in range(len(found))] == ["a.png", "b.png"]
+    assert [(f.kind, f.line) for f in found.findings] == [("missing file", 4), ("missing file", 5)]
+    assert all("no regular file" in f.reason for f in found.findings)
