@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "hubel"
 HEAVY = {"torch", "numpy", "rich", "cv2", "PIL", "sklearn", "safetensors", "jinja2"}
-LIGHT = ("__init__", "__main__", "errors", "recipe", "options", "names", "cli", "cli_commands", "cli_help",
+LIGHT = ("__init__", "__main__", "waiting", "errors", "recipe", "options", "names", "cli", "cli_commands", "cli_help",
          "cli_options", "cli_runs", "cli_show", "cli_verbs", "doctor", "training/atomic",
          "training/history", "training/machine", "training/manifest", "training/progress",
          "training/run", "training/places")  # fmt: skip

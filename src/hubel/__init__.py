@@ -9,6 +9,10 @@ Names are imported when they are used, so that `import hubel` takes no time.
 import importlib
 from typing import Any
 
+from hubel.waiting import wait_briefly
+
+wait_briefly()  # before torch is loaded
+
 _PLACES = {
     "train": "hubel.api",
     "resume": "hubel.api",
