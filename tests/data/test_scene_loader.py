@@ -75,7 +75,7 @@ def check(batch, least):
         own = np.flatnonzero(boxes.image == row)
         marked = np.where(classes.values[row] < 255, classes.values[row], 0).astype(int)
         expected = np.where(marked > 0, level(marked - 1), np.where(classes.values[row] == 255, image, 15))
-        np.testing.assert_allclose(image[inside], expected[inside], atol=2)  # its filter overshoots
+        np.testing.assert_allclose(image[inside], expected[inside], atol=1)  # its filter overshoots
         for m in own.tolist():
             grey, mask = level(boxes.labels[m]), instances.masks[m].numpy()
             wrong = (image[mask & inside] != grey).sum()
