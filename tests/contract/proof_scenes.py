@@ -106,4 +106,4 @@ def make_loop(
     train = Loader(data, targets, preprocess, augment=drawn, seed=recipe.seed, path=path, workers=workers)
     plain = Loader(data, targets, preprocess, path=path, like=train)
     feed = Data(data, train, plain, data.splits)
-    return Loop(Maps(task.outputs), task, feed, recipe, folder, device=torch.device("cpu"))
+    return Loop(Maps(task.outputs), task, feed, recipe, folder)

@@ -276,11 +276,14 @@ def test_folds_use_each_example_once_for_dev(small):
     assert run.metrics["dev"]["accuracy"] == pytest.approx(np.mean(scores))
 
 
-def test_refit_learns_from_dev_too(small):
+def test_refit_learns_from_dev_too(small, tmp_path):
+    """The parts it saves are those that its network knew: an evaluation shows no dev part that was learnt."""
+    plain = np.load(small(epochs=1, out=tmp_path / "plain").path / "splits.npz")
     run = small(refit=True, epochs=1)
     saved = np.load(run.path / "splits.npz")
-    assert run.metrics.keys() == {"train", "test"}
-    assert len(np.load(run.path / "predictions" / "train.npz")["index"]) == len(saved["train"]) + len(saved["dev"])
+    assert run.metrics.keys() == {"train", "test"} == set(saved.files)
+    assert sorted(saved["train"]) == sorted([*plain["train"], *plain["dev"]])
+    assert sorted(np.load(run.path / "predictions" / "train.npz")["index"]) == sorted(saved["train"])
 
 
 def test_warm_start_with_other_classes(small, quiet, tmp_path):

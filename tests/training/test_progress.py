@@ -21,8 +21,8 @@ ROW = {"epoch": 2, "train.loss": 0.5, "dev.loss": 0.25, "dev.accuracy": 0.875, "
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [(0.04, "0.0 s"), (9.94, "9.9 s"), (9.96, "10 s"), (59.4, "59 s"), (59.6, "1:00"), (65, "1:05"), (3599.6, "1:00:00"), (3661, "1:01:01"),
-     (float("nan"), "?")],
+    [(0.04, "0.0 s"), (9.94, "9.9 s"), (9.96, "10 s"), (59.4, "59 s"), (59.6, "1:00"), (65, "1:05"),
+     (3599.6, "1:00:00"), (3661, "1:01:01"), (float("nan"), "?")],
 )  # fmt: skip
 def test_clock(seconds, text):
     assert clock(seconds) == text
