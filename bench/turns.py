@@ -53,7 +53,7 @@ class Turns:
 class Competitor:
     """The other side: `turn()` gives the images/s of one epoch, or None and `error` where it can't take part."""
 
-    def __init__(self, name: str, command: Sequence[str]):
+    def __init__(self, name: str, command: Sequence[str], environment: Mapping[str, str] | None = None):
         self.name, self.error = name, None
         (theirs_in, ours_out), (ours_in, theirs_out) = os.pipe(), os.pipe()
         terminal, slave = pty.openpty()
@@ -64,7 +64,7 @@ class Competitor:
             stdin=subprocess.DEVNULL,
             stdout=slave,
             stderr=slave,
-            env={**os.environ, "TERM": "xterm-256color"},
+            env={**os.environ, "TERM": "xterm-256color", **(environment or {})},
         )
         for handle in (theirs_in, theirs_out, slave):
             os.close(handle)
