@@ -147,10 +147,11 @@ def picture(data: Several) -> Markup | None:
     if len(known) < 2 or len(known) > ROWS:
         return None
     mean, share = statistics.fmean(y for _, y in known), is_share(data.primary)
-    x, y = fit([x for x, _ in known], 58.0, 592.0), fit([y for _, y in known], 218.0, TOP)
+    least = [mean - 0.01, mean + 0.01] if share else []  # a hundredth of a point is not drawn as a gulf
+    x, y = fit([x for x, _ in known], 58.0, 592.0), fit([*(y for _, y in known), *least], 218.0, TOP)
     frame = Frame(600, 260, x, y, percent_y=share, whole_x=True)
     line = element("path", class_="line dev", d=path([(x.low, mean), (x.high, mean)], x, y))
-    dots = element("path", class_="dots", d="".join(f"M{coordinate(x(a))},{coordinate(y(b))}h0" for a, b in known))
+    dots = element("path", class_="dots few", d="".join(f"M{coordinate(x(a))},{coordinate(y(b))}h0" for a, b in known))
     words = f"dev {metric_name(data.primary)}"
     title = f"{words} of each {KINDS[data.kind]}, and their mean, {percent(mean) if share else figure(mean)}"
     return frame.picture(title, frame.axes(KINDS[data.kind], words), line, dots)
