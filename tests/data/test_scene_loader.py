@@ -14,6 +14,7 @@ from standins import ListImages
 from hubel.data.arrange import Collage
 from hubel.data.augment import Augment
 from hubel.data.dataset import Dataset
+from hubel.data.faults import object_faults
 from hubel.data.formats import open_path
 from hubel.data.geometric import Geometric
 from hubel.data.loader import Loader
@@ -219,7 +220,50 @@ def test_faulty_and_invisible_boxes_are_dropped():
         assert batch.targets.boxes[:2].tolist() == [[2, 3, 12, 13], [28, 3, 30, 13]]
     with Loader(data, lambda i: data.take("objects", i), Preprocess((20, 30), 1)) as loader:
         (batch,) = loader.batches(order, 0, 3)  # judged by all that are sound, as the file says them
-        assert batch.targets.source.boxes[:3].tolist() == [boxes[0], boxes[4], boxes[5]]
+        of_first = batch.targets.source.image == 0
+        assert batch.targets.source.boxes[of_first].tolist() == [boxes[0], boxes[5], boxes[6]]
+
+
+OUTLINED = [rectangle(np.array([4.0, 4, 16, 16]))]
+WRONG = {  # an object that could be drawn, but for one fault
+    "inverted box": {"boxes": [16, 4, 4, 16]},
+    "box outside": {"boxes": [40, 4, 52, 16]},
+    "a keypoint that is no number": {"keypoints": [[np.nan, 5, 2]]},
+    "half a box": {"boxes": [4, 4, np.nan, 16]},
+    "a point that is no number": {"outlines": [OUTLINED[0], np.array([[1, 1], [np.inf, 2], [3, 3.0]])]},
+    "an unknown class": {"labels": -1},
+}
+
+
+@pytest.mark.parametrize("path", ["decoded", "resident"])
+@pytest.mark.parametrize("fault", WRONG)
+def test_what_a_finding_calls_an_error_takes_no_part(fault, path):
+    """Beside a sound one, with the same outline: neither learnt from, nor pasted, nor judged by."""
+    whole = {"boxes": [4.0, 4, 16, 16], "labels": 1, "keypoints": [[5, 5, 2]], "outlines": OUTLINED}
+    both = [whole | {"labels": 0}, whole | WRONG[fault]]
+    columns = {name: np.array([one[name] for one in both], float) for name in ("boxes", "keypoints")}
+    rings = Ragged.pack_nested([one["outlines"] for one in both], np.empty((0, 2), np.float32))
+    data = boxes_only(labels=[one["labels"] for one in both], outlines=rings, **columns)
+    findings = object_faults(data.annotations["objects"].take(np.array([0])), np.array([[20, 30]]), str)
+    assert {one.severity for one in findings} == {"error"} and "takes no part" in findings[0].action
+    for augment in (Augment(), Augment(collage=Collage(mosaic=0.5, copy_paste=1.0)), None):
+        preprocess = Preprocess((20, 30), 1)
+        with Loader(data, lambda i: data.take("objects", i), preprocess, augment=augment, path=path) as loader:
+            for batch in loader.batches(np.arange(5), 0, 5):
+                assert batch.targets.labels.eq(0).all() and len(batch.targets.labels) >= 4
+                assert augment is not None or batch.targets.source.labels.tolist() == [0] * 5
+
+
+def test_run_lengths_of_another_size_take_no_part():
+    runs = Ragged.pack(
+        [np.array([100, 20, 480], np.uint32), np.array([100, 20, 481], np.uint32)], np.empty(0, np.uint32)
+    )
+    data = boxes_only([[5, 0, 6, 20], [5, 0, 6, 20]], [0, 1], runs=runs)
+    for augment in (Augment(), None):
+        with Loader(data, lambda i: data.take("objects", i), Preprocess((20, 30), 1), augment=augment) as loader:
+            (batch,) = loader.batches(np.arange(3), 0, 3)
+        assert batch.targets.labels.tolist() == [0, 0, 0]
+        assert augment is not None or batch.targets.source.labels.tolist() == [0, 0, 0]
 
 
 def test_of_a_crowd_any_part_counts_and_none_is_copied():

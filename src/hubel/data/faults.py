@@ -38,12 +38,14 @@ def object_faults(objects: Objects, sizes: np.ndarray, name: Callable[[int], str
 
 
 def sound(objects: Objects, sizes: np.ndarray) -> np.ndarray:
-    """(M,) bool: the objects that can be learnt from, those without a fault that is an error."""
-    good = np.ones(objects.count, bool)
-    for check, hit in _hits(objects, sizes):
-        if check.severity == "error":
-            good &= ~hit
-    return good
+    """(M,) bool: the objects without a fault that is an error. The others take no part in a training, see placed.py,
+    and no network is judged by them, see targets.py."""
+    bad = faulty.not_numbers(objects)
+    with np.errstate(invalid="ignore"):
+        for check in CHECKS:
+            if check.severity == "error":
+                bad |= check.find(objects, sizes)
+    return ~bad
 
 
 def _hits(objects: Objects, sizes: np.ndarray) -> Iterator[tuple[Check, np.ndarray]]:
@@ -61,7 +63,8 @@ def _finding(objects: Objects, sizes: np.ndarray, check: Check, m: int, image: i
     line = int(objects.lines[m]) if len(objects.lines) else 0
     where = f" (image {name(image)})" if written and written != name(image) else ""
     reason = check.reason(objects, sizes, m) + where
-    return Finding(check.kind, written or name(image), reason, check.action, line, image, check.severity)
+    action = f"{check.action} {LEFT_OUT}" if check.severity == "error" else check.action
+    return Finding(check.kind, written or name(image), reason, action, line, image, check.severity)
 
 
 # What is said of them --------------------------------------------------------------------------------------------
@@ -85,10 +88,11 @@ def _worst(objects: Objects, sizes: np.ndarray, m: int) -> str:
 
 
 FIX = "Correct it in this file"
+LEFT_OUT = "Until then the object takes no part."  # `sound` says so to who reads it
 
 
 NUMBERS = Check(
-    "not a number", "error", f"{FIX}; the object takes no part until then.",
+    "not a number", "error", f"{FIX}.",
     lambda o, s, m: f"a coordinate is missing or no number; the box is {_box(o, m)}",
     lambda o, s: faulty.not_numbers(o),
 )  # fmt: skip

@@ -210,7 +210,7 @@ class Loader:
         targets, sources = asked
         columns = columns_of(targets)
         before = columns if self.augment is None else [None] * len(columns)
-        values = [tensors(value, source) for value, source in zip(fetched.placed, before, strict=True)]
+        values = [tensors(value, source, fetched.sizes) for value, source in zip(fetched.placed, before, strict=True)]
         return filled(targets, iter(values), None if sources is None else torch.from_numpy(sources.own))
 
     def _blend(self, batch: Batch, epoch: int, slots: np.ndarray) -> Batch:

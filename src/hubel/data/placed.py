@@ -2,14 +2,15 @@
 
 A scene is one image or several: layers, each with its move. Whoever reads the pixels does this too.
 
-An object is dropped where it has a class that its file never lists, a box that is NaN, inverted or of no area (and no
-keypoint), or where the batch's image shows less than a tenth of it, or less than one pixel² (`ops.follow.Rules`); of a
-crowd any part counts. An image that cannot be read has no objects, and 255 everywhere.
+An object is dropped where a finding on it is an error (`faults.sound`: a class that its file never lists, a box that is
+inverted, of no area or outside its image, a number that is none, run lengths of another size), or where the batch's
+image shows less than a tenth of it, or less than one pixel² (`ops.follow.Rules`); of a crowd any part counts. An image
+that cannot be read has no objects, and 255 everywhere.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +18,7 @@ import numpy as np
 
 from hubel.data.collage import cut_out, lay_over, outline_mask, together, with_runs
 from hubel.data.decode import BadImage
+from hubel.data.faults import sound
 from hubel.data.masks import IGNORE
 from hubel.data.moved import move_objects
 from hubel.data.objects import CROWD, Objects, join
@@ -66,6 +68,7 @@ def cover(columns: Sequence[Any], layer: Layer, coins: Callable[[int], np.ndarra
 def _copied(objects: Objects, layer: Layer, coins: Callable[[int], np.ndarray]) -> tuple[Objects, np.ndarray]:
     """The objects of a layer that are copied, in target pixels, and what they cover."""
     own = objects.take(np.array([layer.row]))
+    own = own.where(sound(own, np.array([layer.move.size_in])))
     single = (own.flags & CROWD == 0) if len(own.flags) else np.ones(own.count, bool)
     moved = move_objects(own.where(coins(own.count) & single), [layer.move])
     return cut_out(moved, layer.move.size)
@@ -86,17 +89,27 @@ def place(
     """
     faults: dict[int, str] = {}
     placed: list[Any] = []
+    layers = [layer for scene in scenes for layer in scene.layers]
     for number, column in enumerate(columns):
         if isinstance(column, Instances):
-            placed.append(_instances(_placed(column.objects, scenes), size))
+            placed.append(_instances(_placed(_sound(column.objects, layers), scenes), size))
         elif isinstance(column, Objects):
-            placed.append(_placed(column, scenes))
+            placed.append(_placed(_sound(column, layers), scenes))
         else:
             read = _Reading(column, faults, memory, number, index)
             values = np.stack([_mask(read, scene, size) for scene in scenes])
             source = tuple(read.one(k) for k in range(len(scenes))) if whole else None
             placed.append(PlacedMasks(values, source))
     return placed, faults
+
+
+def _sound(objects: Objects, layers: Iterable[Layer]) -> Objects:
+    """Without the objects that are at fault, in the images of these layers."""
+    sizes = np.zeros((len(objects), 2), np.int64)
+    for layer in layers:
+        sizes[layer.row] = layer.move.size_in
+    good = sound(objects, sizes)
+    return objects if good.all() else objects.where(good)
 
 
 def _placed(objects: Objects, scenes: Sequence[Scene]) -> Objects:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from hubel.data.arrange import Collage
+from hubel.data.faults import sound
 from hubel.data.objects import Objects
 from hubel.data.packed import PackedMasks
 from hubel.errors import UserError
@@ -118,19 +119,23 @@ def objects_of(column: Objects | Instances) -> Objects:
 # Tensors -----------------------------------------------------------------------------------------------------------
 
 
-def tensors(placed: Any, source: Any = None) -> Boxes | PixelClasses:
-    """What a task finds in its targets; `source` is the column in source pixels, for an evaluation."""
+def tensors(placed: Any, source: Any = None, sizes: Tensor | None = None) -> Boxes | PixelClasses:
+    """What a task finds in its targets; for an evaluation `source` is the column in source pixels and `sizes` (B, 2)
+    are the height and width of these images: objects at fault judge nobody, see faults.py."""
     if isinstance(placed, PlacedMasks):
         whole = None if placed.source is None else tuple(torch.from_numpy(mask) for mask in placed.source)
         return PixelClasses(torch.from_numpy(placed.values), whole)
     boxes = boxes_of(placed)
-    return boxes if source is None else replace(boxes, source=boxes_of(Instances(objects_of(source))))
+    if source is None or sizes is None:
+        return boxes
+    objects = objects_of(source)
+    return replace(boxes, source=boxes_of(objects.where(sound(objects, sizes.cpu().numpy()))))
 
 
 def boxes_of(column: Objects | Instances) -> Boxes:
-    """Packed tensors of all objects whose class is known and that lie somewhere."""
+    """Packed tensors of all objects that have a box or a keypoint; those at fault are gone by now."""
     objects = objects_of(column)
-    keep = (objects.labels >= 0) & (_sound(objects.boxes) | _seen(objects))
+    keep = np.isfinite(objects.boxes.reshape(-1, 4)).all(1) | _seen(objects)
     left = objects.where(keep)
     masks = torch.from_numpy(column.masks[keep]) if isinstance(column, Instances) and column.masks.size else None
     return Boxes(
@@ -143,12 +148,6 @@ def boxes_of(column: Objects | Instances) -> Boxes:
         areas=torch.from_numpy(left.areas.astype(np.float32)) if objects.areas.size else None,
         masks=masks,
     )
-
-
-def _sound(boxes: np.ndarray) -> np.ndarray:
-    """(M,) bool: finite, and of an area."""
-    boxes = boxes.reshape(-1, 4)
-    return np.isfinite(boxes).all(1) & (boxes[:, 2:] > boxes[:, :2]).all(1)
 
 
 def _seen(objects: Objects) -> np.ndarray:
