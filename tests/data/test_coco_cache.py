@@ -192,3 +192,39 @@ def test_what_is_stored_is_what_was_parsed(tmp_path):
     assert load(tmp_path / "nothing", []) is None
     assert back.objects.digest() == parsed.objects.digest()
     assert back.findings == parsed.findings
+
+
+def test_an_index_that_was_changed_by_hand_is_not_believed(tmp_path, folder):
+    """It is whole JSON of the right form; only its digest tells."""
+    source = rich(tmp_path)
+    expected = everything(coco.read(source))
+    index = next(folder.iterdir()) / "index"
+    changed = index.read_bytes().replace(b'"cat"', b'"cow"')
+    assert changed != index.read_bytes()
+    index.write_bytes(changed)
+    found = coco.read(source)
+    assert NOTE not in found.notes and everything(found) == expected
+
+
+def test_other_names_of_the_same_files_are_read_anew(tmp_path, folder):
+    """Findings name the files as they were shown."""
+    paths = [rich(tmp_path) / name for name in ("train.json", "val.json")]
+    for shown, cached in ((["a", "b"], False), (["a", "b"], True), (["a", "c"], False)):
+        parsed, found = coco_cache.parse_cached(paths, shown)
+        assert found is cached and {one.file for one in parsed.findings} <= set(shown)
+
+
+def test_what_is_written_to_while_it_is_read_is_not_stored(tmp_path, folder, monkeypatch):
+    source = rich(tmp_path)
+
+    def slow(paths, shown):
+        found = parse(paths, shown)
+        stat = paths[0].stat()
+        os.utime(paths[0], ns=(stat.st_atime_ns, stat.st_mtime_ns + 1))
+        return found
+
+    with monkeypatch.context() as patch:
+        patch.setattr(coco_cache, "parse", slow)
+        coco.read(source)
+    assert not folder.exists()
+    assert NOTE not in coco.read(source).notes and NOTE in coco.read(source).notes

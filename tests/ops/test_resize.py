@@ -162,3 +162,19 @@ def test_written_into_what_was_given(size, dtype, channels):
     got = warp(image, matrix, size, "mirror", out)
     assert got is out
     np.testing.assert_array_equal(out, warp(image, matrix, size, "mirror"))
+
+
+@pytest.mark.parametrize("step", [1, 2, 4])
+@pytest.mark.parametrize("factor", [1.6, 2.2, 2.9])
+@pytest.mark.parametrize("angle", [0.0, 0.2, 1.1])
+def test_what_is_left_out_is_never_read(angle, factor, step):
+    """The filter reaches two pixels (each of `step` of the image), interpolation the next one; each knows its place."""
+    image = np.stack(np.meshgrid(np.arange(400), np.arange(300)), -1).astype(np.float32)
+    for shift in np.linspace(0, 3 * step, 7):
+        matrix = g.compose(g.translation(shift, shift / 2), shrunk(factor * step, angle))
+        part, _ = module._visible(image, matrix, (24, 24), "zero", step, step)
+        assert part.size < image.size
+        centres = np.stack(np.meshgrid(np.arange(24) + 0.5, np.arange(24) + 0.5), -1).reshape(-1, 2)
+        first = np.floor(g.move_points(centres, np.linalg.inv(matrix)) / step - 0.5)
+        low, high = (first.min(0) - 2) * step, (first.max(0) + 4) * step - 1
+        assert (part[0, 0] <= np.maximum(low, 0)).all() and (part[-1, -1] >= np.minimum(high, [399, 299])).all()
