@@ -61,8 +61,8 @@ NOTES = {
     "annotations, counts, sizes, augmented images, and each finding with its file, reason, picture and what to do; "
     "findings.json is the same for programs. What is an error stands in quarantine.csv, which "
     "`hubel train SOURCE --quarantine FILE` leaves out.",
-    "convert": "Formats: coco, yolo, voc, masks, csv, folder. OUT is a new folder; images are copied as they are, and "
-    "what the format can't say is named.",
+    "convert": "Formats: coco, yolo, voc, masks, csv, folder, identities, pairs, npz, idx. OUT is a new folder; "
+    "images are copied as they are, and what the format can't say is named.",
     "runs": "--prune N keeps the newest N runs of each dataset and network, the one with the best dev score, and any "
     "that is running.",
     "resume": "The training goes on from its last checkpoint as if it had never stopped. Only these may change:",

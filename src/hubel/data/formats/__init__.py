@@ -24,8 +24,10 @@ from hubel.data.formats import (
     folder_write,
     identities,
     idx,
+    idx_write,
     masks,
     npz,
+    npz_write,
     pack,
     pairs,
     voc,
@@ -42,7 +44,7 @@ SPECIFIC: dict[str, ModuleType] = {
 GENERAL: dict[str, ModuleType] = {"folder": folder, "idx": idx, "npz": npz}
 FORMATS = SPECIFIC | GENERAL
 WRITERS = {name: form.write for name, form in FORMATS.items() if hasattr(form, "write")}
-WRITERS["folder"] = folder_write.write
+WRITERS |= {"folder": folder_write.write, "npz": npz_write.write, "idx": idx_write.write}
 
 LAYOUTS = """
   a folder per class:      ROOT/cat/1.jpg, ROOT/dog/2.png …
