@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from hubel import api
+from hubel import api, cli_show
 from hubel.cli import main
 from hubel.errors import UserError
 from hubel.recipe import Setting
@@ -137,6 +137,33 @@ def test_an_interrupted_run_says_how_to_go_on(stub, monkeypatch, capsys):
     monkeypatch.setattr(api, "train", raising(stop))
     assert main(["train"]) == 130
     assert "interrupted; continue with: hubel resume runs/a/1" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("as_json", [False, True], ids=["a table", "--json"])
+def test_ctrl_c_while_the_scores_are_printed_says_that_the_run_is_finished(stub, monkeypatch, capsys, as_json):
+    def press(*words, **options):
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(cli_show, "as_text" if as_json else "trained", press)
+    assert main(["train", *(["--json"] if as_json else [])]) == 130
+    err = capsys.readouterr().err
+    assert f"{stub.run.path} is finished" in err and "Traceback" not in err and "resume" not in err
+    assert main(["evaluate", "runs/a/1"]) == 0, "nothing is remembered"
+
+
+@pytest.mark.parametrize(("fault", "status"), [(UserError("It diverged."), 2), (TypeError("a bug"), 70)])
+@pytest.mark.parametrize("page", [None, "report.html"])
+def test_a_training_that_fails_names_its_folder_and_its_report(
+    stub, monkeypatch, capsys, tmp_path, fault, status, page
+):
+    fault.run = tmp_path
+    fault.report = None if page is None else tmp_path / page
+    monkeypatch.setattr(api, "train", raising(fault))
+    assert main(["train", "--json"]) == status
+    out, err = capsys.readouterr()
+    assert err.strip().endswith(str(tmp_path) if page is None else f"What there is of the training is in {tmp_path}\n"
+                                f"Its report is {tmp_path / page}")  # fmt: skip
+    assert f"is in {tmp_path}" in json.loads(out)["error"]
 
 
 def test_a_reader_that_goes_away_is_no_fault():

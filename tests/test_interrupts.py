@@ -164,6 +164,26 @@ class Steps(Callback):
             signal.raise_signal(signal.SIGINT)
 
 
+@pytest.mark.parametrize("moment", ["the judgement", "another fault"])
+def test_the_report_of_a_failed_training_hides_no_fault(data, tmp_path, monkeypatch, moment):
+    """Ctrl-C while it is written, or a second fault, leave the first one as it was."""
+
+    def broken(*words, **options):
+        if moment == "the judgement":
+            signal.raise_signal(signal.SIGINT)
+        raise ValueError("second")
+
+    class Broken(Callback):
+        def on_step(self, loop, losses):
+            monkeypatch.setattr(outcome, "judge", broken)
+            raise ZeroDivisionError("first")
+
+    with pytest.raises(ZeroDivisionError, match="first") as fault:
+        hubel.train(data, out=tmp_path, progress=Quiet(), callbacks=[Broken()], **OPTIONS)
+    run = hubel.Run.open(fault.value.run)
+    assert not hasattr(fault.value, "report") and (run.state, run.reason) == ("failed", "ZeroDivisionError: first")
+
+
 def test_ignored_signals_stay_ignored():
     """nohup, and a shell's background jobs: they asked not to be interrupted."""
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -197,10 +197,10 @@ def test_a_callback_that_fails_is_not_hidden(train, data, tmp_path):
         def on_step(self, loop, losses):
             raise ZeroDivisionError("mine")
 
-    with pytest.raises(ZeroDivisionError, match="mine"):
+    with pytest.raises(ZeroDivisionError, match="mine") as fault:
         train(data, callbacks=[Broken()])
     run = hubel.Run.open(tmp_path / "runs" / "squares-mlp" / "1")
-    assert run.state == "failed"
+    assert run.state == "failed" and "This run failed. ZeroDivisionError: mine" in fault.value.report.read_text()
     assert hubel.resume(run.path, progress=Quiet()).state == "finished"
 
 

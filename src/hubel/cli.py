@@ -39,9 +39,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if as_json and result is not None and _first_process() and not (status and _tried_again()):
                 from hubel.cli_show import as_text
 
-                output.write(as_text(result) + "\n")
-                output.flush()
+                with _showing(words, result):
+                    output.write(as_text(result) + "\n")
+                    output.flush()
             return status
+    except KeyboardInterrupt as stop:
+        print(f"hubel: {_interrupted(stop)}", file=sys.stderr)
+        return 130
     except BrokenPipeError:  # the reader (head, less) has seen enough
         with contextlib.suppress(OSError, ValueError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -83,17 +87,44 @@ def _run(words: list[str], as_json: bool, interrupts: list[float]) -> tuple[int,
     except BrokenPipeError:
         raise
     except KeyboardInterrupt as stop:
-        run = getattr(stop, "run", None)
-        message = f"interrupted; continue with: hubel resume {run}" if run else "interrupted"
-        status = 130
+        status, message = 130, _interrupted(stop)
     except Exception as fault:
         status, message = (130, "interrupted") if interrupts else _explain(fault)
     print(f"hubel: {message}", file=sys.stderr)
     return status, {"error": message}
 
 
+@contextlib.contextmanager
+def _showing(words: Sequence[str], result: Any) -> Iterator[None]:
+    """Ctrl-C in here ends the printing alone; of a training it says that nothing of it is lost."""
+    try:
+        yield
+    except KeyboardInterrupt as stop:
+        if words and words[0] in ("train", "resume") and isinstance(result, dict):
+            stop.finished = result.get("run")  # type: ignore[attr-defined]
+        raise
+
+
+def _interrupted(stop: KeyboardInterrupt) -> str:
+    """The message of a Ctrl-C: what is there, and how it goes on."""
+    if getattr(stop, "finished", None):
+        return f"interrupted while the scores were printed; {stop.finished} is finished"  # type: ignore[attr-defined]
+    run = getattr(stop, "run", None)
+    return f"interrupted; continue with: hubel resume {run}" if run else "interrupted"
+
+
 def _explain(fault: Exception) -> tuple[int, str]:
-    """Exit status and message: 2 for what the user can mend, 70 with the path of the traceback for the rest."""
+    """Exit status and message: 2 for what the user can mend, 70 with the path of the traceback for the rest.
+
+    After a training that had begun also the run's folder, and its report where one was written.
+    """
+    status, message = _reason(fault)
+    run, page = (getattr(fault, name, None) for name in ("run", "report"))
+    told = [f"What there is of the training is in {run}"] if run is not None else []
+    return status, "\n".join([message, *told, *([f"Its report is {page}"] if page is not None else [])])
+
+
+def _reason(fault: Exception) -> tuple[int, str]:
     if isinstance(fault, UserError):
         return 2, str(fault)
     if isinstance(fault, ImportError) and (fault.name or "").partition(".")[0] != "hubel":
@@ -136,7 +167,8 @@ def _dispatch(words: list[str], as_json: bool, interrupts: list[float]) -> tuple
             raise KeyboardInterrupt
     status, result, show = getattr(cli_verbs, command.verb)(command)
     if not as_json and _first_process():
-        show()
+        with _showing(words, result):
+            show()
     return status, result
 
 

@@ -30,7 +30,7 @@ from hubel.training.run import RunFolder
 
 def carry(session: Session, folder: RunFolder, job: Job, state: Mapping[str, Any] | None = None) -> RunFolder:
     """One training from its session to its report. `state` continues from a checkpoint."""
-    with ending(folder, job):
+    with ending(folder, job, session):
         return _carry(session, folder, job, state)
 
 
@@ -94,7 +94,7 @@ def weights_of(path: Path) -> Mapping[str, torch.Tensor]:
 
 def begin(session: Session, folder: RunFolder, job: Job) -> RunFolder:
     """A new training in an empty folder."""
-    with ending(folder, job):
+    with ending(folder, job, session):
         if distributed.is_main():
             write_beginnings(session, folder, job)
         distributed.barrier()

@@ -1,4 +1,7 @@
-"""How a training ends early: a fault, a full disk, Ctrl-C. The disk says so, and what can be resumed is named."""
+"""How a training ends early: a fault, a full disk, Ctrl-C. The disk says so, and what can be resumed is named.
+
+After a fault the weights that are kept are judged and reported, so that somebody can look at what went wrong.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,9 @@ import contextlib
 import shutil
 from collections.abc import Iterator
 
+from hubel import outcome
 from hubel.job import Job
+from hubel.session import Session
 from hubel.training import distributed
 from hubel.training.interrupts import undisturbed
 from hubel.training.loop import Loop
@@ -14,8 +19,11 @@ from hubel.training.run import RunFolder
 
 
 @contextlib.contextmanager
-def ending(folder: RunFolder, job: Job) -> Iterator[None]:
-    """Whatever ends a training early is written down, and travels up with the run that can be resumed."""
+def ending(folder: RunFolder, job: Job, session: Session | None = None) -> Iterator[None]:
+    """Whatever ends a training early is written down, and travels up with the run that can be resumed.
+
+    With a `session` a fault leaves a report, too: `fault.report` is its path.
+    """
     try:
         yield
     except KeyboardInterrupt as stop:
@@ -27,7 +35,24 @@ def ending(folder: RunFolder, job: Job) -> Iterator[None]:
         with contextlib.suppress(Exception):
             folder.set_state("failed", f"{type(fault).__name__}: {fault}")
             fault.run = folder.path  # type: ignore[attr-defined]
+        if session is not None and isinstance(fault, Exception):
+            _report(fault, session, folder, job)
         raise
+
+
+def _report(fault: Exception, session: Session, folder: RunFolder, job: Job) -> None:
+    """The page of a training that failed; Ctrl-C, or another fault, leaves it out.
+
+    Several processes would wait for one that is gone. Where a disk is full or lost there is nothing to write to or
+    read from, and before the first checkpoint nothing to show.
+    """
+    begun = next((folder.path / "checkpoints" / "last").glob("*.json"), None) is not None
+    if distributed.world() > 1 or isinstance(fault, OSError) or not begun:
+        return
+    with contextlib.suppress(Exception, KeyboardInterrupt):
+        job.progress.stop()
+        job.progress.say("The training failed. Its report is written from the last good weights; Ctrl-C leaves it out.")
+        fault.report = outcome.rewrite_report(session, folder, job.private)  # type: ignore[attr-defined]
 
 
 def _interrupted(folder: RunFolder, job: Job, stop: KeyboardInterrupt) -> None:

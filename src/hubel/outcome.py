@@ -117,8 +117,9 @@ def shown(parts: Any, image: np.ndarray) -> dict[str, Any]:
 def rewrite_report(session: Session, folder: RunFolder, private: bool) -> Path:
     """report.html from the kept weights and the data as it is now."""
     splits = [name for name in ORDER if len(session.dataset.splits.get(name, ()))]
-    evaluations = judge(session, splits, session.autocast, session.plain())
     epoch = load_weights(session.network, folder.path, session.recipe.keep or "last")
+    with session.plain() as loader:
+        evaluations = judge(session, splits, session.autocast, loader)
     data = report_data(session, evaluations, folder, epoch, [*unfinished(folder, epoch), *folder.notes])
     path = folder.path / "report.html"
     page.write(data, path, private=private)

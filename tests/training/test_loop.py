@@ -48,10 +48,13 @@ def test_nan_names_the_module_and_goes_on_in_fp32(small):
 
 
 def test_nan_that_stays_stops_with_the_reason(small, tmp_path):
-    with pytest.raises(UserError, match=r"diverged: the output of 'middle'.*tenth of the learning rate"):
+    with pytest.raises(UserError, match=r"diverged: the output of 'middle'.*tenth of the learning rate") as fault:
         small(model=Poisoned(always=True), precision="bf16")
     path = next((tmp_path / "runs").glob("*/1"))
-    assert hubel.Run.open(path).state == "failed"
+    assert hubel.Run.open(path).state == "failed" and fault.value.run == path
+    page = fault.value.report.read_text()  # of the weights that were kept, not of those that are NaN
+    assert fault.value.report == path / "report.html" and "This run failed. The training diverged" in page
+    assert "Accuracy" in page or "accuracy" in page
     assert torch.isfinite(last(hubel.Run.open(path))["network"]["first.weight"]).all()
 
 
