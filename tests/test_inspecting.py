@@ -163,18 +163,3 @@ def test_convert_stays_out_of_the_data(tmp_path):
     source = plant(tmp_path / "data", "voc beyond")
     with pytest.raises(UserError, match="inside the data"):
         hubel.convert_data(source, source / "out", "coco")
-
-
-ENTRIES = {
-    "bccd_dev.tar": "voc", "camvid_dev.tar": "masks", "cifar10_dev.tar.xz": "folder", "clothing_dev.tar": "folder",
-    "coco_eval_parity.tar": "coco", "coco_inst_dev.tar": "coco", "coco_kpt_dev.tar": "coco",
-    "omniglot_dev.zip": "identities", "style_dev.tar": "folder",
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("name", ENTRIES)
-def test_every_development_set_opens(name, data_dir):
-    if not (data_dir / name).exists():
-        pytest.skip(f"HUBEL_DATA has no {name}")
-    data = hubel.load_dataset(data_dir / name)
-    assert data.format == ENTRIES[name] and len(data) and data.annotations
