@@ -21,7 +21,7 @@ import cv2
 import numpy as np
 from safetensors.numpy import save_file
 
-from hubel.data.dataset import Bad, Dataset, is_array
+from hubel.data.dataset import Dataset, is_array
 from hubel.data.decode import BadImage
 from hubel.data.images import PackedNames
 from hubel.data.objects import Objects
@@ -73,21 +73,9 @@ def pack(
         if bad:
             arrays["weights"] = np.where(np.isin(np.arange(len(dataset)), list(bad)), np.float32(0), arrays["weights"])
         save_file(arrays, partial / "index.safetensors")
-        known = {b.name for b in dataset.quarantine}
-        new = [Bad(dataset.images.name(i), reason) for i, reason in bad.items() if dataset.images.name(i) not in known]
-        rest["quarantine"] += [{"name": b.name, "reason": b.reason} for b in new]
-        rest |= {
-            "hubel pack": VERSION,
-            "kind": "raw" if quality is None else "jpeg",
-            "channels": dataset.images.channels,
-            "depth": dataset.images.depth,
-            "shards": shards,
-            "packed from": dataset.source,
-            "how": _how(side, quality),
-            "bad": {str(i): reason for i, reason in bad.items()},
-            "masks": mask_rest,
-            "files": hashes | mask_hashes | {"index.safetensors": _hash_of(partial / "index.safetensors")},
-        }
+        rest["quarantine"] += _new_bad(dataset, bad)
+        files = hashes | mask_hashes | {"index.safetensors": _hash_of(partial / "index.safetensors")}
+        rest |= {"shards": shards, "masks": mask_rest, "files": files, **_told(dataset, side, quality, bad)}
         head = json.dumps({**rest, "seal": seal_of(rest)}, indent=1)
         (partial / "pack.json").write_text(head, encoding="utf-8")
         partial.rename(out)
@@ -96,6 +84,26 @@ def pack(
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return out
+
+
+def _new_bad(dataset: Dataset, bad: dict[int, str]) -> list[dict[str, str]]:
+    """The images that could not be read now, and were not known to be bad before."""
+    known = {one.name for one in dataset.quarantine}
+    names = {i: dataset.images.name(i) for i in bad}
+    return [{"name": names[i], "reason": reason} for i, reason in bad.items() if names[i] not in known]
+
+
+def _told(dataset: Dataset, side: int | None, quality: int | None, bad: dict[int, str]) -> dict[str, Any]:
+    """What pack.json says of all images."""
+    return {
+        "hubel pack": VERSION,
+        "kind": "raw" if quality is None else "jpeg",
+        "channels": dataset.images.channels,
+        "depth": dataset.images.depth,
+        "packed from": dataset.source,
+        "how": _how(side, quality),
+        "bad": {str(i): reason for i, reason in bad.items()},
+    }
 
 
 def _check(dataset: Dataset, out: Path, side: int | None, quality: int | None, shards: int) -> None:
