@@ -120,7 +120,8 @@ def convert(command: Command) -> Outcome:
     source, out = command.words
     form = command.flags.get("format")
     if form is None:
-        raise UserError(f"'hubel convert {source} {out}' needs --format coco, yolo, voc, masks, csv, folder, identities, pairs, npz or idx.")
+        known = "coco, yolo, voc, masks, csv, folder, identities, pairs, npz or idx"
+        raise UserError(f"'hubel convert {source} {out}' needs --format {known}.")
     lost = inspecting.convert_data(source, out, form, download=command.has("download"))
     return 0, {"out": str(Path(out).absolute()), "format": form, "lost": lost}, lambda: cli_show.converted(out, lost)
 
