@@ -26,6 +26,11 @@ def folder(tmp_path_factory):
     return root
 
 
+@pytest.fixture(scope="module")
+def packed_photos(folder, tmp_path_factory):
+    return pack(open_path(folder), tmp_path_factory.mktemp("packed") / "p.pack", side=200, quality=90)
+
+
 AUGMENTS = {
     "crops": Augment(crop=(0.05, 1.0), flip="random"),
     "either way up": Augment(crop=(0.05, 0.5), flip="random", vertical=True),
@@ -36,13 +41,13 @@ AUGMENTS = {
 @pytest.mark.parametrize("side", [SMALLEST - 16, SMALLEST, 100])
 @pytest.mark.parametrize("augment", AUGMENTS.values(), ids=AUGMENTS)
 @pytest.mark.parametrize("packed", [False, True], ids=["files", "pack"])
-def test_same_bits_as_from_the_whole(folder, tmp_path, monkeypatch, packed, augment, side):
-    dataset = open_path(pack(open_path(folder), tmp_path / "p.pack", side=200, quality=90) if packed else folder)
+def test_same_bits_as_from_the_whole(folder, packed_photos, monkeypatch, packed, augment, side):
+    dataset = open_path(packed_photos if packed else folder)
     first, seen = hubel.data.jpeg.PlainJpeg._first, []
 
     def read():
         with Loader(dataset, targets, Preprocess((side, side), 3), augment=augment, seed=3) as loader:
-            return [batch for epoch in range(3) for batch in loader.batches(np.arange(24), epoch, 8)]
+            return list(loader.batches(np.arange(24), 0, 8))
 
     monkeypatch.setattr(hubel.data.jpeg.PlainJpeg, "_first", lambda *a: seen.append(first(*a)) or seen[-1])
     parts = read()

@@ -37,23 +37,26 @@ def quiet() -> Quiet:
     return Quiet()
 
 
+def train_small(dataset=None, **options):
+    """A Run on blobs, with an MLP."""
+    defaults = {
+        "model": "mlp",
+        "epochs": 3,
+        "batch_size": 16,
+        "optimizer": {"name": "momentum", "lr": 0.05},
+        "augment": {"shift": 1, "flip": "none"},
+        "workers": 0,
+    }
+    if "model.hidden" not in options and options.get("model", "mlp") == "mlp":
+        defaults["model.hidden"] = (8,)
+    return hubel.train(blobs() if dataset is None else dataset, **{**defaults, **options})
+
+
 @pytest.fixture
 def small(tmp_path, quiet):
     """train(**options) -> Run on blobs, with an MLP, in tmp_path."""
 
     def train(dataset=None, **options):
-        defaults = {
-            "model": "mlp",
-            "epochs": 3,
-            "batch_size": 16,
-            "optimizer": {"name": "momentum", "lr": 0.05},
-            "augment": {"shift": 1, "flip": "none"},
-            "workers": 0,
-            "out": tmp_path / "runs",
-            "progress": quiet,
-        }
-        if "model.hidden" not in options and options.get("model", "mlp") == "mlp":
-            defaults["model.hidden"] = (8,)
-        return hubel.train(blobs() if dataset is None else dataset, **{**defaults, **options})
+        return train_small(dataset, **{"out": tmp_path / "runs", "progress": quiet, **options})
 
     return train

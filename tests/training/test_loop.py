@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from small_trainings import blobs
+from small_trainings import blobs, train_small
 from torch import nn
 
 import hubel
@@ -232,16 +232,26 @@ def test_running_average_is_what_is_judged(small):
     ],
     ids=str,
 )
-def test_every_option_changes_something(small, tmp_path, options):
-    def outcome(run):
-        return [v for split in sorted(run.metrics) for v in run.metrics[split].values()], run.history[-1]["train.loss"]
-
-    plain = small(out=tmp_path / "plain", precision="fp32")
-    changed = small(out=tmp_path / "changed", precision="fp32", **options)
+def test_every_option_changes_something(small, plain, options):
+    changed = outcome(small(precision="fp32", **options))
     if "micro_batch" in options:  # the one that must not
-        assert outcome(changed)[1] == pytest.approx(outcome(plain)[1], rel=1e-4)
+        assert changed[1] == pytest.approx(plain[1], rel=1e-4)
     else:
-        assert outcome(changed) != outcome(plain)
+        assert changed != plain
+
+
+def test_nothing_else_changes_something(small, plain):
+    assert outcome(small(precision="fp32")) == plain
+
+
+def outcome(run):
+    return [v for split in sorted(run.metrics) for v in run.metrics[split].values()], run.history[-1]["train.loss"]
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory):
+    """What the training without any of the options comes to."""
+    return outcome(train_small(out=tmp_path_factory.mktemp("plain"), progress="quiet", precision="fp32"))
 
 
 def test_max_norm_holds_after_every_step(small):
