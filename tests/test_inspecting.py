@@ -159,7 +159,12 @@ def test_convert_needs_a_format_that_it_knows(words, told, tmp_path, capsys):
     assert status == 2 and told in found["error"]
 
 
-def test_convert_stays_out_of_the_data(tmp_path):
+@pytest.mark.parametrize("inner", ["out", "."])
+def test_convert_stays_out_of_the_data(inner, tmp_path):
+    """The folder that the message suggests is one that is taken."""
     source = plant(tmp_path / "data", "voc beyond")
-    with pytest.raises(UserError, match="inside the data"):
-        hubel.convert_data(source, source / "out", "coco")
+    with pytest.raises(UserError, match="inside the data") as told:
+        hubel.convert_data(source, source / inner, "coco")
+    suggested = str(told.value).rpartition("such as ")[2].rstrip(".")
+    hubel.convert_data(source, suggested, "coco")
+    assert hubel.load_dataset(suggested).format == "coco"

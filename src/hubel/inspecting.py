@@ -171,8 +171,8 @@ def _outside(folder: Path, dataset: Dataset) -> Path:
     for root in _roots(dataset):
         if Path(os.path.realpath(folder)).is_relative_to(root):
             raise UserError(
-                f"{folder} lies inside the data, {root}, where nothing is written. Choose a folder elsewhere: "
-                f"--out {root.parent / folder.name}"
+                f"{folder} lies inside the data, {root}, where nothing is written. Choose a folder outside, such as "
+                f"{root.parent / f'{root.name}_out'}."
             )
     return folder
 

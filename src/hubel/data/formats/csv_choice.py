@@ -106,8 +106,11 @@ def _part(file: Path) -> str | None:
 
 
 def _of_images(file: Path) -> bool:
-    if "submission" in file.stem.lower():
-        return False
+    return "submission" not in file.stem.lower() and names_images(file)
+
+
+def names_images(file: Path) -> bool:
+    """Whether the table has rows, and a column of images."""
     table = glance(file)
     if table is None or not table.rows:
         return False

@@ -20,11 +20,11 @@ from hubel.data.dataset import Bad, Dataset
 from hubel.data.decode import MAX_PIXELS
 from hubel.data.findings import Finding
 from hubel.data.formats import pairs
-from hubel.data.formats.csv_choice import choose, home_of, read_all
+from hubel.data.formats.csv_choice import choose, home_of, names_images, read_all
 from hubel.data.formats.csv_columns import Asked, Columns, named, understand
 from hubel.data.formats.csv_rows import Rows, listed
 from hubel.data.formats.csv_targets import objects_of, targets_of
-from hubel.data.formats.csv_text import DELIMITERS, Table, glance
+from hubel.data.formats.csv_text import DELIMITERS, Table
 from hubel.data.formats.csv_write import write
 from hubel.data.formats.fence import printable
 from hubel.data.formats.layout import direct_images
@@ -39,16 +39,8 @@ Words = str | tuple[str, ...]
 def recognise(path: Path) -> str | None:
     """Why this is a CSV file of images, or a folder with one; None where it is not, or holds pairs of images."""
     files = choose(path).files
-    if not files or pairs.recognise(path):
+    if not files or pairs.recognise(path) or not all(names_images(file) for file in files):
         return None
-    for file in files:
-        table = glance(file)
-        if table is None or not table.rows:
-            return None
-        try:
-            understand(table, file.parent, Asked())
-        except UserError:
-            return None
     home = home_of(path, files)
     return f"{', '.join(printable(str(file.relative_to(home))) for file in files)} with a column of images"
 
