@@ -57,9 +57,14 @@ class MaskColumn(Protocol):
 KINDS = (Objects, Instances, MaskColumn)
 
 
+def in_image(leaf: Any) -> bool:
+    """Whether it is a column that lies in the image; a tensor is told at once, since a protocol is slow to ask."""
+    return not isinstance(leaf, Tensor) and isinstance(leaf, KINDS)
+
+
 def columns_of(targets: Any) -> list[Any]:
     """The columns that lie in the image, in nested dicts and tuples."""
-    return [leaf for leaf in leaves(targets) if isinstance(leaf, KINDS)]
+    return [leaf for leaf in leaves(targets) if in_image(leaf)]
 
 
 def leaves(targets: Any) -> Iterator[Any]:
@@ -73,7 +78,7 @@ def leaves(targets: Any) -> Iterator[Any]:
 
 def filled(targets: Any, values: Iterator[Any], rows: Tensor | None = None) -> Any:
     """The targets with the next of `values` in place of each column; of everything else the images `rows`."""
-    if isinstance(targets, KINDS):
+    if in_image(targets):
         return next(values)
     if isinstance(targets, Mapping):
         return {key: filled(item, values, rows) for key, item in targets.items()}
@@ -94,7 +99,7 @@ def slim(column: Any) -> Any:
 def check_collage(collage: Collage, targets: Any, whose: str = "this task") -> None:
     """UserError where pictures made of several would no longer show what the targets say."""
     columns = columns_of(targets)
-    others = [leaf for leaf in leaves(targets) if not isinstance(leaf, KINDS)]
+    others = [leaf for leaf in leaves(targets) if not in_image(leaf)]
     if not columns or not all(isinstance(leaf, Tensor) and leaf.dtype == torch.bool for leaf in others):
         asked = " and ".join(f"augment.{name}" for name, share in vars(collage).items() if share)
         raise UserError(
