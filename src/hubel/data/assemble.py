@@ -201,7 +201,7 @@ class Assembler:
 
 def kept_of(preprocess: Preprocess, size: tuple[int, int]) -> tuple[float, float, float, float] | None:
     """What a fitted image of `size` (h, w) still shows of its source, x0, y0, x1, y1; None for all of it."""
-    if preprocess.policy != "crop" or size == preprocess.size:
+    if preprocess.policy != "crop" or (size == preprocess.size and preprocess.share == 1):
         return None
     back = np.linalg.inv(preprocess.matrix(*size))
     height, width = preprocess.size

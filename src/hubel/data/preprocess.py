@@ -21,12 +21,16 @@ from hubel.data.decode import convert
 from hubel.data.shown import Shown, shown_of
 from hubel.data.whiten import Whitening
 from hubel.errors import UserError, did_you_mean
+from hubel.ops.filtered import METHODS, filtered
 from hubel.ops.geometry import compose, resizing, translation
 from hubel.ops.resize import warp
 
 POLICIES = ("none", "crop", "letterbox", "stretch")
 OWN_SIZE_UP_TO = 256  # pixels: images of one size up to this are left as they are
 LARGEST_AUTO = 224  # pixels: the side that is chosen for larger ones
+
+
+DEFAULTS = {"share": 1.0, "interpolation": "area"}  # said only where pretrained weights ask for something else
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,8 @@ class Preprocess:
     "letterbox" resizes until it just fits and fills with black; "stretch" changes the proportions; "none" means that
     the images have this size already (one that has not is cropped). Shrinking averages over areas. `mean` and `std`
     per channel in [0, 1] of the full scale; `depth` 8 or 16 bits. A `whitening` (see data/whiten.py) takes their place.
+    Pretrained weights ask for more: `share` in (0, 1], "crop": of the side that covers the size, so much is kept;
+    `interpolation`: "area" (ours, above), "bilinear" or "bicubic" (ops/filtered.py).
     """
 
     size: tuple[int, int]
@@ -46,8 +52,15 @@ class Preprocess:
     policy: str = "crop"
     depth: int = 8
     whitening: Whitening | None = None  # in place of mean and std
+    share: float = 1.0
+    interpolation: str = "area"
 
     def __post_init__(self) -> None:
+        if self.interpolation not in ("area", *METHODS) or not 0 < self.share <= 1:
+            raise UserError(
+                f"share is a number above 0, at most 1, and interpolation one of area, {', '.join(METHODS)}; got "
+                f"{self.share} and '{self.interpolation}'"
+            )
         if self.policy not in POLICIES:
             raise UserError(
                 f"resize is one of {', '.join(POLICIES)}; got '{self.policy}'{did_you_mean(str(self.policy), POLICIES)}"
@@ -64,12 +77,13 @@ class Preprocess:
 
     def matrix(self, height: int, width: int) -> np.ndarray:
         """(3, 3) float64: pixels of an image of this size -> pixels of the network's input."""
-        if (height, width) == self.size:
+        if (height, width) == self.size and (self.share == 1 or self.policy != "crop"):
             return np.eye(3)
         if self.policy == "stretch":
             return resizing((height, width), self.size)
         factors = self.size[0] / height, self.size[1] / width
-        factor = min(factors) if self.policy == "letterbox" else max(factors)
+        share = self.share if self.policy == "crop" else 1.0
+        factor = min(factors) if self.policy == "letterbox" else max(factors) / share
         inner = max(1, round(height * factor)), max(1, round(width * factor))
         centre = translation((self.size[1] - inner[1]) // 2, (self.size[0] - inner[0]) // 2)
         return compose(resizing((height, width), inner), centre)
@@ -79,6 +93,8 @@ class Preprocess:
         image = convert(image, self.channels, self.depth)
         matrix = self.matrix(*image.shape[:2])
         border = "zero" if self.policy == "letterbox" else "edge"
+        if self.interpolation != "area" and border == "edge" and image.shape[:2] != self.size:
+            return filtered(image, matrix, self.size, self.interpolation), matrix
         return warp(image, matrix, self.size, border), matrix
 
     def normalise(self, images: Tensor) -> Tensor:
@@ -110,7 +126,7 @@ class Preprocess:
     def settings(self) -> dict[str, Any]:
         """What rebuilds it, JSON-ready; the arrays of a whitening are saved in a file of their own."""
         values = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "whitening"}
-        plain = {key: list(v) if isinstance(v, tuple) else v for key, v in values.items()}
+        plain = {key: list(v) if isinstance(v, tuple) else v for key, v in values.items() if v != DEFAULTS.get(key)}
         return plain if self.whitening is None else {**plain, "whitening": self.whitening.settings()}
 
     @classmethod
@@ -148,7 +164,7 @@ class Preprocess:
     def describe(self, sizes: np.ndarray) -> str:
         """One sentence for the user on what happens to images of these (n, 2) heights and widths."""
         target = f"{self.size[0]} x {self.size[1]}"
-        if (sizes == self.size).all():
+        if (sizes == self.size).all() and (self.share == 1 or self.policy != "crop"):
             return f"images are {target} pixels and stay as they are"
         low, high = sizes.min(0), sizes.max(0)
         found = " x ".join(f"{a}" if a == b else f"{a} … {b}" for a, b in zip(low, high, strict=True))
@@ -158,6 +174,8 @@ class Preprocess:
         )
 
     def _how(self, sizes: np.ndarray) -> str:
+        if self.share < 1 and self.policy == "crop":
+            return f"resized, and cropped to the middle {self.share:.3g} of their shorter sides, to"
         if (sizes[:, 0] * self.size[1] == sizes[:, 1] * self.size[0]).all():
             return "resized to"
         words = {"letterbox": "fitted with black bars into", "stretch": "stretched to"}
