@@ -71,7 +71,7 @@ def test_the_share_that_is_kept_is_that_of_resizing_and_cropping(sides, method):
     whole = Image.fromarray(image).resize(inner[::-1], getattr(Image.Resampling, method.upper()))
     top, left = (inner[0] - 64) // 2, (inner[1] - 64) // 2
     wanted = np.asarray(whole)[top : top + 64, left : left + 64]
-    assert np.abs(found.astype(int) - wanted).max() <= 16  # a crop starts half a pixel beside theirs where the rest is odd
+    assert np.abs(found.astype(int) - wanted).max() <= 16  # theirs starts half a pixel beside where the rest is odd
     centre = matrix @ [sides[1] / 2, sides[0] / 2, 1]
     assert np.allclose(centre[:2], 32, atol=0.6)
 

@@ -21,10 +21,10 @@ def filtered(image: np.ndarray, matrix: np.ndarray, size: tuple[int, int], metho
     """
     left, top = -matrix[0, 2] / matrix[0, 0], -matrix[1, 2] / matrix[1, 1]
     box = left, top, left + size[1] / matrix[0, 0], top + size[0] / matrix[1, 1]
-    image, box = _with_border(image, box)
+    image, inside = _with_border(image, box)
     if image.dtype == np.uint8:
-        return _resized(image[:, :, 0] if image.shape[2] == 1 else image, box, size, method).reshape(*size, -1)
-    planes = [_resized(np.float32(image[:, :, c]), box, size, method) for c in range(image.shape[2])]
+        return _resized(image[:, :, 0] if image.shape[2] == 1 else image, inside, size, method).reshape(*size, -1)
+    planes = [_resized(image[:, :, c].astype(np.float32), inside, size, method) for c in range(image.shape[2])]
     return np.stack(planes, axis=2).round().clip(0, np.iinfo(image.dtype).max).astype(image.dtype)
 
 
