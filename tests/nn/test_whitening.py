@@ -2,6 +2,7 @@
 
 import torch
 
+from hubel.nn import whitening
 from hubel.nn.whitening import WhiteningConv, patches
 
 
@@ -43,3 +44,12 @@ def test_patches_are_those_of_a_loop():
     found = patches(x, 3)
     loop = [x[n, :, i : i + 3, j : j + 3].flatten() for n in range(2) for i in range(10) for j in range(10)]
     torch.testing.assert_close(found, torch.stack(loop))
+
+
+def test_many_patches_are_thinned_evenly(monkeypatch):
+    x = images()[:2]
+    everything = patches(x, 2)
+    monkeypatch.setattr(whitening, "MOST", 70)
+    step = -(-len(everything) // 70)
+    assert step == 4
+    assert torch.equal(patches(x, 2), everything[::step])

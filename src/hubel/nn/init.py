@@ -14,7 +14,6 @@ Biases start at 0, normalisation layers at scale 1 and shift 0.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -22,16 +21,16 @@ from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.conv import _ConvNd
 
 from hubel.nn.activations import choice
+from hubel.nn.local import LocallyConnected2d
 
 INITIALISERS = ("zero", "normal", "xavier", "he", "lecun", "dirac")
-Draw = Callable[[nn.Module, Tensor], Tensor]  # (layer, standard normal numbers in its weights' shape) -> weights
 
 
 @torch.no_grad()
 def initialise(
     network: nn.Module, name: str, seed: int | None = None, *, sigma: float = 0.01, gain: float = 1.0
 ) -> None:
-    """Set the weights of every convolution and linear layer in place, by the rule `name`.
+    """Set the weights of every convolution, locally connected and linear layer in place, by the rule `name`.
 
     The numbers are drawn on the CPU, in the order of the layers, so that a seed means the same on every device;
     without a seed they come from torch's global generator. Raises UserError for an unknown name.
@@ -39,7 +38,7 @@ def initialise(
     choice("init", name, INITIALISERS)
     generator = None if seed is None else torch.Generator().manual_seed(seed)
     for module in network.modules():
-        if isinstance(module, (_ConvNd, nn.Linear)):
+        if isinstance(module, (_ConvNd, nn.Linear, LocallyConnected2d)):
             noise = torch.randn(module.weight.shape, generator=generator)
             module.weight.copy_(_weights(module, noise, name, sigma, gain))
             if module.bias is not None:
@@ -52,7 +51,8 @@ def fans(module: nn.Module) -> tuple[int, int]:
     """(n_in, n_out): how many inputs one output sees, and the other way round (without stride)."""
     weight: Tensor = module.weight  # type: ignore[assignment]
     groups = getattr(module, "groups", 1)
-    first, second = weight.shape[0] // groups, weight.shape[1]
+    rows = module.out_channels if isinstance(module, LocallyConnected2d) else weight.shape[0]  # at one place
+    first, second = rows // groups, weight.shape[1]
     field = weight[0, 0].numel()
     if getattr(module, "transposed", False):  # stored as (C_in, C_out / groups, h, w)
         return first * field, second * field

@@ -36,9 +36,10 @@ class WhiteningConv(nn.Conv2d):
 
 def patches(images: Tensor, kernel: int) -> Tensor:
     """(N, C, H, W) -> (n, C · kernel²): every patch without padding, of at most MOST evenly spaced ones."""
-    found = images.unfold(2, kernel, 1).unfold(3, kernel, 1).permute(0, 2, 3, 1, 4, 5)  # (N, h, w, C, k, k)
-    found = found.reshape(-1, images.shape[1] * kernel * kernel)
-    return found[:: max(1, -(-len(found) // MOST))]
+    found = images.unfold(2, kernel, 1).unfold(3, kernel, 1).permute(0, 2, 3, 1, 4, 5)  # (N, h, w, C, k, k), a view
+    count = found.shape[0] * found.shape[1] * found.shape[2]
+    chosen = torch.arange(0, count, max(1, -(-count // MOST)), device=images.device)
+    return found[torch.unravel_index(chosen, found.shape[:3])].flatten(1)
 
 
 def covariance(rows: Tensor) -> Tensor:
