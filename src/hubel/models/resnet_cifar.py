@@ -10,6 +10,7 @@ The plain networks are the same without skips.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -17,105 +18,88 @@ from torch import Tensor, nn
 from hubel.errors import UserError
 from hubel.models.base import Network
 from hubel.models.heads import PooledHead
-from hubel.models.options import Size, check_size, per_layer, wants, widths_of
+from hubel.models.options import Size, check_size, per_layer, rates, wants, widths_of
+from hubel.models.resnet import Block, Residual, basic, conv_bn, make_stages, padded, run
 
 WIDTHS = (16, 32, 64)
 
 
-def conv_bn(c_in: int, c_out: int, stride: int = 1) -> nn.Sequential:
-    conv = nn.Conv2d(c_in, c_out, 3, stride, padding=1, bias=False)
-    return nn.Sequential(conv, nn.BatchNorm2d(c_out))
+class Plain(nn.Module):
+    """Two 3×3 convolutions: y = relu(f(x)). There is no skip that could do without f: `drop` is not used."""
 
-
-class Shortcut(nn.Module):
-    """Every `stride`-th pixel, and `extra` channels of zeros, half of them in front."""
-
-    def __init__(self, extra: int, stride: int):
+    def __init__(self, c_in: int, c_out: int, stride: int, drop: float = 0.0):
         super().__init__()
-        self.stride, self.front, self.back = stride, extra // 2, extra - extra // 2
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, self.front, self.back))
-
-
-class PlainBlock(nn.Module):
-    """Two 3×3 convolutions: y = relu(f(x))."""
-
-    def __init__(self, c_in: int, c_out: int, stride: int):
-        super().__init__()
-        self.f = nn.Sequential(conv_bn(c_in, c_out, stride), nn.ReLU(), conv_bn(c_out, c_out))
+        self.f = basic(c_in, c_out, stride)
 
     def forward(self, x: Tensor) -> Tensor:
         return F.relu(self.f(x))
 
 
-class ResidualBlock(PlainBlock):
-    """y = relu(skip(x) + f(x)), with a skip that has no weights."""
-
-    def __init__(self, c_in: int, c_out: int, stride: int):
-        super().__init__(c_in, c_out, stride)
-        self.skip = nn.Identity() if (c_in, stride) == (c_out, 1) else Shortcut(c_out - c_in, stride)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.relu(self.skip(x) + self.f(x))
+RESIDUAL: Block = partial(Residual, basic, padded)
 
 
 class ResNetCIFAR(Network):
-    """A 3×3 stem, then stages of `blocks[i]` blocks with `widths[i]` channels; stages after the first halve it.
+    """A `stem` that keeps the size, then `stages` of `widths` channels; stages after the first halve the map.
 
     Maps are those of the stages at stride 2 and coarser; a network of one stage has one map, at stride 1.
     """
 
-    def __init__(
-        self,
-        classes: int,
-        channels: int,
-        block: type[PlainBlock],
-        widths: Sequence[int],
-        blocks: Sequence[int],
-        head: PooledHead,
-    ):
+    def __init__(self, classes: int, stem: nn.Module, stages: nn.ModuleList, widths: Sequence[int], head: PooledHead):
         super().__init__()
         self.pooled = head
-        self.stem = nn.Sequential(conv_bn(channels, widths[0]), nn.ReLU())
-        self.stages = nn.ModuleList()
-        before = widths[0]
-        for i, (width, count) in enumerate(zip(widths, blocks, strict=True)):
-            stride = 2 if i else 1
-            rest = [block(width, width, 1) for _ in range(count - 1)]
-            self.stages.append(nn.Sequential(block(before, width, stride), *rest))
-            before = width
+        self.stem = stem
+        self.stages = stages
         first = min(1, len(widths) - 1)
         self.channels = tuple(widths)[first:]
         self.strides = tuple(2**i for i in range(len(widths)))[first:]
         self.head = self.default_head(classes)
 
     def maps(self, images: Tensor) -> list[Tensor]:
-        x, found = self.stem(images), []
-        for stage in self.stages:
-            x = stage(x)
-            found.append(x)
-        return found[-len(self.channels) :]
+        return run(self.stages, self.stem(images))[-len(self.channels) :]
 
     def default_head(self, classes: int) -> nn.Module:
         return self.pooled.build(self.channels[-1], classes)
 
 
-def _build(
-    classes: int,
-    input: Size,
-    widths: int | Sequence[int],
-    blocks: int | Sequence[int],
-    head: PooledHead,
-    block: type[PlainBlock] = ResidualBlock,
-) -> ResNetCIFAR:
-    widths = widths_of("widths", widths)
-    counts = widths_of("blocks", per_layer("blocks", blocks, len(widths)))
+def check_widths(widths: Sequence[int], input: Size) -> None:
+    """Raise UserError where a skip without weights can't lead from stage to stage, or the input is too small."""
     if list(widths) != sorted(widths):
         raise UserError(f"Option 'widths' must not shrink from stage to stage, since skips without weights can only "
                         f"add channels; got {', '.join(map(str, widths))}.")  # fmt: skip
     check_size(f"a residual network of {len(widths)} stages", input, 2 ** (len(widths) - 1))
-    return ResNetCIFAR(classes, input[0], block, widths, counts, head)
+
+
+def scaled(factor: float, widths: Sequence[int] = WIDTHS) -> tuple[int, ...]:
+    """`widths` times `factor`, rounded, at least 1. Raises UserError for a factor that is not above 0."""
+    if not 0 < factor < float("inf"):
+        raise UserError(f"Option 'width' needs a number above 0, such as 0.5 for half the channels; got {factor}.")
+    return tuple(max(1, round(factor * width)) for width in widths)
+
+
+def _build(
+    classes: int,
+    input: Size,
+    block: Block,
+    widths: Sequence[int],
+    blocks: Sequence[int],
+    drop_path: float = 0.0,
+    head: PooledHead | None = None,
+) -> ResNetCIFAR:
+    check_widths(widths, input)
+    rates("drop_path", drop_path, 1)
+    stem = nn.Sequential(conv_bn(input[0], widths[0]), nn.ReLU())
+    stages = make_stages(block, widths[0], widths, blocks, drop_path)
+    return ResNetCIFAR(classes, stem, stages, widths, head or PooledHead())
+
+
+def residual(depth: int, classes: int, input: Size, width: float, drop_path: float) -> ResNetCIFAR:
+    """6 n + 2 = `depth` layers."""
+    return _build(classes, input, RESIDUAL, scaled(width), [(depth - 2) // 6] * 3, drop_path)
+
+
+def plain(depth: int, classes: int, input: Size, width: float) -> ResNetCIFAR:
+    """The same without skips."""
+    return _build(classes, input, Plain, scaled(width), [(depth - 2) // 6] * 3)
 
 
 @wants(None)
@@ -135,40 +119,73 @@ def resnet8(
     the linear layer; `logit_scale` multiplies its output. Raises UserError for anything else, and for an input
     (C, H, W) below 2**(stages - 1) pixels.
     """
-    return _build(classes, input, widths, blocks, PooledHead(pool, logit_scale, dropout))
+    widths = widths_of("widths", widths)
+    counts = widths_of("blocks", per_layer("blocks", blocks, len(widths)))
+    return _build(classes, input, RESIDUAL, widths, counts, head=PooledHead(pool, logit_scale, dropout))
 
 
 @wants(None)
-def resnet20(*, classes: int, input: Size) -> ResNetCIFAR:
-    """20 layers, 269,722 parameters for colour images and ten classes."""
-    return _build(classes, input, WIDTHS, 3, PooledHead())
+def resnet20(*, classes: int, input: Size, width: float = 1.0, drop_path: float = 0.0) -> ResNetCIFAR:
+    """20 layers, 269,722 parameters for colour images and ten classes.
+
+    `width` multiplies the channels of all layers; `drop_path` in [0, 1): the rate of stochastic depth at the last
+    block, growing linearly from the first. Raises UserError for anything else, and for an input below 4×4 pixels.
+    """
+    return residual(20, classes, input, width, drop_path)
 
 
 @wants(None)
-def resnet32(*, classes: int, input: Size) -> ResNetCIFAR:
-    """32 layers, 464,154 parameters for colour images and ten classes."""
-    return _build(classes, input, WIDTHS, 5, PooledHead())
+def resnet32(*, classes: int, input: Size, width: float = 1.0, drop_path: float = 0.0) -> ResNetCIFAR:
+    """32 layers, 464,154 parameters for colour images and ten classes. Options as in `resnet20`."""
+    return residual(32, classes, input, width, drop_path)
 
 
 @wants(None)
-def resnet44(*, classes: int, input: Size) -> ResNetCIFAR:
-    """44 layers, 658,586 parameters for colour images and ten classes."""
-    return _build(classes, input, WIDTHS, 7, PooledHead())
+def resnet44(*, classes: int, input: Size, width: float = 1.0, drop_path: float = 0.0) -> ResNetCIFAR:
+    """44 layers, 658,586 parameters for colour images and ten classes. Options as in `resnet20`."""
+    return residual(44, classes, input, width, drop_path)
 
 
 @wants(None)
-def resnet56(*, classes: int, input: Size) -> ResNetCIFAR:
-    """56 layers, 853,018 parameters for colour images and ten classes."""
-    return _build(classes, input, WIDTHS, 9, PooledHead())
+def resnet56(*, classes: int, input: Size, width: float = 1.0, drop_path: float = 0.0) -> ResNetCIFAR:
+    """56 layers, 853,018 parameters for colour images and ten classes. Options as in `resnet20`."""
+    return residual(56, classes, input, width, drop_path)
 
 
 @wants(None)
-def plain20(*, classes: int, input: Size) -> ResNetCIFAR:
-    """`resnet20` without skips."""
-    return _build(classes, input, WIDTHS, 3, PooledHead(), PlainBlock)
+def resnet110(*, classes: int, input: Size, width: float = 1.0, drop_path: float = 0.0) -> ResNetCIFAR:
+    """110 layers, 1,727,962 parameters for colour images and ten classes. Options as in `resnet20`.
+
+    The paper starts it with a tenth of the usual rate; stochastic depth reached its best with `drop_path` 0.5.
+    """
+    return residual(110, classes, input, width, drop_path)
 
 
 @wants(None)
-def plain56(*, classes: int, input: Size) -> ResNetCIFAR:
+def plain20(*, classes: int, input: Size, width: float = 1.0) -> ResNetCIFAR:
+    """`resnet20` without skips. `width` multiplies the channels of all layers."""
+    return plain(20, classes, input, width)
+
+
+@wants(None)
+def plain32(*, classes: int, input: Size, width: float = 1.0) -> ResNetCIFAR:
+    """`resnet32` without skips."""
+    return plain(32, classes, input, width)
+
+
+@wants(None)
+def plain44(*, classes: int, input: Size, width: float = 1.0) -> ResNetCIFAR:
+    """`resnet44` without skips."""
+    return plain(44, classes, input, width)
+
+
+@wants(None)
+def plain56(*, classes: int, input: Size, width: float = 1.0) -> ResNetCIFAR:
     """`resnet56` without skips: deeper than `plain20`, and worse even on the training images."""
-    return _build(classes, input, WIDTHS, 9, PooledHead(), PlainBlock)
+    return plain(56, classes, input, width)
+
+
+@wants(None)
+def plain110(*, classes: int, input: Size, width: float = 1.0) -> ResNetCIFAR:
+    """`resnet110` without skips."""
+    return plain(110, classes, input, width)
