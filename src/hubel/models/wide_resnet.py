@@ -41,7 +41,7 @@ def wide_resnet(
     `depth` is 10, 16, 22, 28, 34, 40 …; `dropout` in each block; `drop_path`: the rate of stochastic depth at the last
     block, growing linearly from the first. Raises UserError for anything else, and for an input below 4×4 pixels.
     """
-    if depth < 10 or depth % 6 != 4:
+    if not isinstance(depth, int) or depth < 10 or depth % 6 != 4:
         nearest = 6 * max(1, round((depth - 4) / 6)) + 4
         raise UserError(f"Option 'depth' of a wide residual network needs 6 n + 4 layers, such as 10, 16, 22, 28, 40; "
                         f"got {depth}, the nearest is {nearest}.")  # fmt: skip
