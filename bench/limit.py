@@ -43,7 +43,7 @@ def keep_memory() -> None:
     with contextlib.suppress(OSError, AttributeError):
         library = ctypes.CDLL(None)
         library.mallopt(-1, 2**31 - 1)  # M_TRIM_THRESHOLD
-        library.mallopt(-3, 2**25)  # M_MMAP_THRESHOLD, at its largest
+        library.mallopt(-4, 0)  # M_MMAP_MAX: none but from the heap
 
 
 class Windows:
