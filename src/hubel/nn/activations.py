@@ -13,6 +13,7 @@ from torch import nn
 
 from hubel.errors import UserError, did_you_mean
 from hubel.nn.maxout import Maxout
+from hubel.nn.padding import conv2d
 
 NORMS = ("none", "batch")
 PLACES = ("before", "after")
@@ -78,11 +79,12 @@ class Unit:
         choice("norm", self.norm, NORMS)
         choice("norm_place", self.place, PLACES)
 
-    def conv(self, c_in: int, c_out: int, size: int = 3, padding: int | None = None) -> list[nn.Module]:
-        """(B, c_in, H, W) -> (B, c_out, H, W) for odd sizes; padding defaults to (size - 1) / 2."""
-        padding = (size - 1) // 2 if padding is None else padding
+    def conv(
+        self, c_in: int, c_out: int, size: int = 3, padding: str | int = "zero", dilation: int = 1
+    ) -> list[nn.Module]:
+        """(B, c_in, H, W) -> (B, c_out, H, W), or less where `padding`, as in nn/padding.py, is "valid" or a number."""
         wide = c_out * self.activation.fan
-        weights = nn.Conv2d(c_in, wide, size, padding=padding, bias=self.needs_bias)
+        weights = conv2d(c_in, wide, size, padding=padding, dilation=dilation, bias=self.needs_bias)
         return [weights, *self._after(wide, c_out, nn.BatchNorm2d)]
 
     def dense(self, c_in: int, c_out: int) -> list[nn.Module]:

@@ -10,8 +10,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from hubel.errors import UserError
-from hubel.nn.activations import choice
-from hubel.ops.padding import PADDINGS, pad
+from hubel.ops.padding import check_padding, pad
 
 
 class PaddedConv2d(nn.Conv2d):
@@ -32,13 +31,18 @@ def conv2d(
     c_out: int,
     size: int = 3,
     *,
-    padding: str = "zero",
-    dilation: int = 1,
+    padding: str | int = "zero",
     stride: int = 1,
+    dilation: int = 1,
     bias: bool = True,
 ) -> nn.Conv2d:
-    """A convolution of `size` × `size` pixels whose `padding` is one of PADDINGS; all but "valid" need an odd size."""
-    choice("padding", padding, PADDINGS)
+    """A convolution of `size` × `size` pixels; `padding` is one of PADDINGS, or a number of pixels of zeros.
+
+    Raises UserError for another word, and for an even size unless "valid" or a number is asked for.
+    """
+    if isinstance(padding, int):
+        return nn.Conv2d(c_in, c_out, size, stride, padding, dilation, bias=bias)
+    check_padding(padding)
     if padding != "valid" and size % 2 == 0:
         raise UserError(f"A filter of {size}×{size} pixels has no centre: give it an odd side, or padding 'valid'.")
     margin = 0 if padding == "valid" else dilation * (size - 1) // 2
