@@ -1,6 +1,7 @@
 """What every network promises, whatever its family."""
 
 import copy
+from functools import partial
 
 import pytest
 import safetensors.torch
@@ -16,7 +17,16 @@ from hubel.models.lenet import lenet5
 from hubel.models.linear import linear
 from hubel.models.mlp import mlp
 from hubel.models.perceptron import perceptron
+from hubel.models.preact import PreActivation, PreActResNet
+from hubel.models.preact import bottleneck as preact_bottleneck
+from hubel.models.preact import conv as stem_conv
+from hubel.models.preact import projection as preact_projection
+from hubel.models.preact_cifar import preact_resnet20
+from hubel.models.resnet import Options, basic, bottleneck, build, make_stages
 from hubel.models.resnet_cifar import plain20, resnet8, resnet20
+from hubel.models.se_resnet import BASIC as SE_BASIC
+from hubel.models.wide_resnet import wide_resnet
+from hubel.nn.stochastic_depth import StochasticDepth
 
 
 def tiny_convnet(**options):
@@ -29,6 +39,15 @@ def tiny_airbench(**options):
 
 def tiny_resnet(**options):
     return resnet8(**{"widths": (8, 12, 17), **options})
+
+
+def tiny_photo_resnet(*, classes, input, branch=basic, **options):
+    return build(classes, input, branch, (8, 12, 16, 20), (2, 1, 1, 1), Options(**options))
+
+
+def tiny_preact_resnet(*, classes, input):
+    block, widths = partial(PreActivation, preact_bottleneck, preact_projection), (8, 12, 16, 20)
+    return PreActResNet(classes, stem_conv(input[0], 64, 7, 2), make_stages(block, 64, widths, (2, 1, 1, 1)), widths)
 
 
 NETWORKS = {
@@ -47,9 +66,19 @@ NETWORKS = {
     "resnet8": (tiny_resnet, {}),
     "resnet20": (resnet20, {}),
     "plain20": (plain20, {}),
+    "resnet20-narrow-drop_path": (resnet20, {"width": 0.5, "drop_path": 0.3}),
+    "resnet-basic-drop_path": (tiny_photo_resnet, {"drop_path": 0.3}),
+    "resnet-grouped-identity": (
+        tiny_photo_resnet,
+        {"branch": partial(bottleneck, widen=2, groups=2), "shortcut": "identity"},
+    ),
+    "resnet-se": (tiny_photo_resnet, {"branch": SE_BASIC}),
+    "resnet-preact": (tiny_preact_resnet, {}),
+    "preact_resnet20": (preact_resnet20, {}),
+    "wide_resnet": (wide_resnet, {"depth": 10, "factor": 1, "dropout": 0.3, "drop_path": 0.2}),
 }
 FIXED = ("linear", "mlp", "lenet5")  # families with a dense layer on the pixels: one size after construction
-STOCHASTIC = (nn.Dropout, nn.BatchNorm1d, nn.BatchNorm2d)
+STOCHASTIC = (nn.Dropout, nn.BatchNorm1d, nn.BatchNorm2d, StochasticDepth)
 
 
 @pytest.fixture(params=NETWORKS)
