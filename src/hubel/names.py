@@ -29,6 +29,8 @@ MODELS: Table = {
     "lenet5": "hubel.models.lenet:lenet5",
     "convnet": "hubel.models.convnet:convnet",
     "small_cnn": "hubel.models.convnet:small_cnn",
+    "local_net": "hubel.models.local:local_net",
+    "dilated_net": "hubel.models.dilated:dilated_net",
     "airbench": "hubel.models.airbench:airbench",
     "resnet8": "hubel.models.resnet_cifar:resnet8",
     "resnet20": "hubel.models.resnet_cifar:resnet20",
