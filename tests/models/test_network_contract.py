@@ -13,8 +13,10 @@ from hubel.errors import UserError
 from hubel.models.airbench import airbench
 from hubel.models.base import Network
 from hubel.models.convnet import convnet, small_cnn
+from hubel.models.dilated import dilated_net
 from hubel.models.lenet import lenet5
 from hubel.models.linear import linear
+from hubel.models.local import local_net
 from hubel.models.mlp import mlp
 from hubel.models.perceptron import perceptron
 from hubel.models.preact import PreActivation, PreActResNet
@@ -59,7 +61,12 @@ NETWORKS = {
     "lenet5-modern": (lenet5, {"activation": "relu", "pool": "max", "norm": "batch", "dropout": 0.3}),
     "convnet": (tiny_convnet, {}),
     "convnet-average": (tiny_convnet, {"pool": "average", "norm": "none", "activation": "gelu", "logit_scale": 0.5}),
+    "convnet-valid": (tiny_convnet, {"widths": (8, 12), "padding": "valid"}),
+    "convnet-mean": (tiny_convnet, {"widths": (8, 12), "padding": "mean"}),
+    "convnet-mirror": (tiny_convnet, {"widths": (8, 12), "padding": "mirror"}),
     "small_cnn": (small_cnn, {}),
+    "dilated_net": (dilated_net, {"width": 8, "dilations": (1, 2, 4)}),
+    "local_net": (local_net, {"widths": (6, 8, 8), "hidden": 12, "dropout": 0.3}),
     "airbench": (tiny_airbench, {}),
     "airbench-odd": (tiny_airbench, {"kernel": 3, "stem": 6, "depth": 0}),
     "airbench-residual": (tiny_airbench, {"depth": 2, "residual": True}),
@@ -77,7 +84,7 @@ NETWORKS = {
     "preact_resnet20": (preact_resnet20, {}),
     "wide_resnet": (wide_resnet, {"depth": 10, "factor": 1, "dropout": 0.3, "drop_path": 0.2}),
 }
-FIXED = ("linear", "mlp", "lenet5")  # families with a dense layer on the pixels: one size after construction
+FIXED = ("linear", "mlp", "lenet5", "local_net")  # families with a dense layer on the pixels: one size after construction
 STOCHASTIC = (nn.Dropout, nn.BatchNorm1d, nn.BatchNorm2d, StochasticDepth)
 
 
