@@ -22,7 +22,7 @@ from hubel.rebuild import kept_weights, load_parts, save_parts, warm_start
 from hubel.recipe import Setting
 from hubel.session import Session, named_device, new_session, with_whole_paths
 from hubel.settle import Layers
-from hubel.training import checkpoint, distributed, machine
+from hubel.training import checkpoint, distributed, machine, polyak, snapshots
 from hubel.training.callbacks import Callback, LogTo
 from hubel.training.loop import Loop
 from hubel.training.run import RunFolder
@@ -37,7 +37,8 @@ def carry(session: Session, folder: RunFolder, job: Job, state: Mapping[str, Any
 def _carry(session: Session, folder: RunFolder, job: Job, state: Mapping[str, Any] | None = None) -> RunFolder:
     started = time.monotonic()
     progress = job.progress if distributed.is_main() else Silent()
-    listeners: list[Callback] = [*job.callbacks]
+    own = [*snapshots.listeners(session.recipe), *polyak.listeners(session.recipe)]
+    listeners: list[Callback] = [*own, *job.callbacks]
     if distributed.is_main():
         log = session.recipe.log
         loggers = [*job.loggers, *([names.resolve(names.LOGGERS, log)()] if log is not None else [])]

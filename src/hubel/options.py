@@ -174,11 +174,14 @@ APPLIES_SCHEDULE: dict[str, frozenset[str]] = {
     "cosine": frozenset({"warmup", "final"}),
     "onecycle": frozenset({"peak", "final"}),
     "linear": frozenset({"warmup", "final"}),
+    "cyclic": frozenset({"warmup", "final", "cycles"}),
 }
 
 
 def reject_what_does_not_apply(settings: Mapping[str, Setting]) -> None:
     """An option that somebody set and that the chosen optimiser or schedule lacks is an error, never ignored."""
+    if settings["regularize.ema"].value and settings["regularize.mean"].value:
+        raise UserError("--regularize.ema and --regularize.mean are two averages of the weights. Give one of them.")
     for group, table in (("optimizer", APPLIES_OPTIMIZER), ("schedule", APPLIES_SCHEDULE)):
         chosen = settings[f"{group}.name"].value
         for key, setting in settings.items():

@@ -38,7 +38,7 @@ def option(default: Any, text: str, allowed: tuple[str, ...] | Range | None = No
 
 
 OPTIMIZERS = ("sgd", "momentum", "nesterov", "rmsprop", "adam", "adamw", "muon")
-SCHEDULES = ("constant", "inverse", "step", "exponential", "cosine", "onecycle", "linear")
+SCHEDULES = ("constant", "inverse", "step", "exponential", "cosine", "onecycle", "linear", "cyclic")
 POLICIES = ("none", "light", "standard", "strong", "randaugment", "trivialaugment")
 VIEWS = ("single", "mirror", "shifts", "crops", "ten")
 INITIALISERS = ("zero", "normal", "xavier", "he", "lecun", "dirac")
@@ -71,8 +71,11 @@ class ScheduleOptions:
     warmup: float | None = option(None, "epochs of linear warm-up from 0", NOT_NEGATIVE)
     gamma: float | None = option(None, "step, exponential, inverse: the strength of the decay", POSITIVE)
     every: float | None = option(None, "step: epochs between drops", POSITIVE)
-    final: float | None = option(None, "cosine, onecycle, linear: the last factor", SHARE)
+    final: float | None = option(None, "cosine, onecycle, linear, cyclic: the last factor", SHARE)
     peak: float | None = option(None, "onecycle: where the peak is, as a share of the training", SHARE)
+    cycles: int | None = option(
+        None, "cyclic: how often the rate starts anew; the weights at each end are kept", at_least(1)
+    )
 
 
 @dataclass(frozen=True)
@@ -83,6 +86,9 @@ class RegularizeOptions:
     clip_value: float | None = option(None, "largest absolute value in the gradient", POSITIVE)
     max_norm: float | None = option(None, "largest norm of each unit's weights", POSITIVE)
     ema: float | None = option(None, "decay of the running average of the weights, in [0, 1); 0 switches it off", SHARE)
+    mean: float | None = option(
+        None, "share of the training, at its end, over which the weights are averaged evenly; 0 for none", SHARE
+    )
     patience: int | None = option(
         None, "stop after so many epochs without a better dev score; best weights return", at_least(1)
     )

@@ -55,6 +55,27 @@ def test_equal_to_torch(options, make):
     assert close(ours(**options), torchs(make))
 
 
+@pytest.mark.parametrize("cycles, steps", [(1, 60), (3, 60), (4, 30), (7, 60), (5, 5)])
+def test_cyclic_is_cosine_again_and_again(cycles, steps):
+    lengths = [math.ceil((i + 1) * steps / cycles) - math.ceil(i * steps / cycles) for i in range(cycles)]
+    expected = [factor for n in lengths for factor in ours(n, name="cosine", final=0.1)]
+    assert close(ours(steps, name="cyclic", cycles=cycles, final=0.1), expected)
+    schedule = create_schedule(ScheduleOptions(name="cyclic", cycles=cycles), steps, EPOCH)
+    endings = {t: schedule.cycle_ending(t) for t in range(steps + 9) if schedule.cycle_ending(t)}
+    assert endings == {sum(lengths[: i + 1]) - 1: i + 1 for i in range(cycles)}
+
+
+def test_cycles_begin_after_the_warm_up():
+    schedule = create_schedule(ScheduleOptions(name="cyclic", cycles=2, warmup=1), 30, EPOCH)
+    assert [t for t in range(30) if schedule.cycle_ending(t)] == [19, 29]
+    assert schedule(10) == schedule(20) == 1 and create_schedule(ScheduleOptions(), 9, 3).cycle_ending(8) == 0
+
+
+def test_more_cycles_than_steps_are_refused():
+    with pytest.raises(UserError, match="cycles' is 5, but the training has only 4 steps"):
+        create_schedule(ScheduleOptions(name="cyclic", cycles=5), 4, 4)
+
+
 def test_exponential_equals_torch_at_each_epoch():
     found = ours(6, 1, name="exponential", gamma=0.7)
     assert close(found, torchs(lambda o: lr_scheduler.ExponentialLR(o, 0.7), 6))

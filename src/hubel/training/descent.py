@@ -18,9 +18,9 @@ from hubel.errors import UserError
 from hubel.recipe import Recipe
 from hubel.tasks.base import Player, Task
 from hubel.training import constraints, distributed
-from hubel.training.ema import EMA
 from hubel.training.monitor import NotFiniteError, first_not_finite
 from hubel.training.optim import Optimizer, create_optimizer
+from hubel.training.polyak import Mean, create_average
 from hubel.training.step import Trainee, gradients
 from hubel.types import Batch
 
@@ -61,7 +61,7 @@ class Descent:
         self.watchful = device.type == "cpu"  # look at each loss before the step; on a GPU a look is a wait
         self._kept = KeptOutputs()
         self.movers = self._make_movers(task)
-        self.ema = EMA(network, recipe.regularize.ema) if recipe.regularize.ema else None
+        self.ema = create_average(network, recipe.regularize)
 
     def _make_movers(self, task: Task) -> list[Mover]:
         players = task.players() or (Player("all", lambda network: network.parameters(), task.loss),)
@@ -76,6 +76,11 @@ class Descent:
         if len(players) == 1:
             self.network.register_forward_hook(self._kept)
         return movers
+
+    def lasts(self, steps: int) -> None:
+        """The training has so many steps: a mean over its last part begins accordingly."""
+        if isinstance(self.ema, Mean):
+            self.ema.skip = steps - max(round((self.recipe.regularize.mean or 0.0) * steps), 1)
 
     def outputs(self, size: int) -> Tensor | None:
         """The last step's outputs (size, …), where one pass of the network gave them."""

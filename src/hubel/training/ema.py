@@ -43,12 +43,16 @@ class EMA:
     @torch.no_grad()
     def copy_to(self, network: nn.Module) -> None:
         """Overwrite `network`'s weights and buffers by the average; before the first update nothing changes."""
-        if self.correct and self.steps == 0:
+        if self.steps == 0:
             return
-        total = 1 - self.decay**self.steps if self.correct else 1.0
+        total = self.total()
         for name, value in _live(network).items():
             raw = self.raw[name]
             value.copy_(raw / total if raw.is_floating_point() else raw)
+
+    def total(self) -> float:
+        """The sum of the weights with which the steps so far count in `raw`."""
+        return 1 - self.decay**self.steps if self.correct else 1.0
 
     @contextmanager
     def swap(self, network: nn.Module) -> Iterator[None]:
