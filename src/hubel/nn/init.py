@@ -51,8 +51,9 @@ def fans(module: nn.Module) -> tuple[int, int]:
     """(n_in, n_out): how many inputs one output sees, and the other way round (without stride)."""
     weight: Tensor = module.weight  # type: ignore[assignment]
     groups = getattr(module, "groups", 1)
-    rows = module.out_channels if isinstance(module, LocallyConnected2d) else weight.shape[0]  # at one place
-    first, second = rows // groups, weight.shape[1]
+    if isinstance(module, LocallyConnected2d):  # at one place it is a convolution
+        return weight.shape[1], module.out_channels * weight.shape[1] // module.in_channels
+    first, second = weight.shape[0] // groups, weight.shape[1]
     field = weight[0, 0].numel()
     if getattr(module, "transposed", False):  # stored as (C_in, C_out / groups, h, w)
         return first * field, second * field

@@ -25,7 +25,7 @@ def _pair(value: Pair) -> tuple[int, int]:
 class LocallyConnected2d(nn.Module):
     """Filters of `size` pixels for maps of `side` = (H, W), which are fixed; sizes, strides, paddings (rows, columns).
 
-    `weight` is (H'·W'·N, C, f, f) and `bias` (H'·W'·N,): a row per unit, place by place, and channel by channel in it.
+    `weight` is (H'·W'·N, C·f·f) and `bias` (H'·W'·N,): a row per unit, place by place, and channel by channel in it.
     Raises UserError where the filter doesn't fit.
     """
 
@@ -42,13 +42,13 @@ class LocallyConnected2d(nn.Module):
             raise UserError(f"A filter of {self.kernel_size[0]}×{self.kernel_size[1]} pixels doesn't fit into "
                             f"{side[0]}×{side[1]} with a margin of {self.padding[0]}×{self.padding[1]}.")  # fmt: skip
         units = self.places[0] * self.places[1] * c_out
-        self.weight = nn.Parameter(torch.empty(units, c_in, *self.kernel_size))
+        self.weight = nn.Parameter(torch.empty(units, c_in * self.kernel_size[0] * self.kernel_size[1]))
         self.bias = nn.Parameter(torch.empty(units)) if bias else None
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
         """As torch starts a convolution: uniform within ±1/√n_in, weights and biases."""
-        bound = self.weight[0].numel() ** -0.5
+        bound = self.weight.shape[1] ** -0.5
         for parameter in self.parameters(recurse=False):
             nn.init.uniform_(parameter, -bound, bound)
 
@@ -60,7 +60,7 @@ class LocallyConnected2d(nn.Module):
         (rows, columns), (down, across) = self.kernel_size, self.stride
         patches = pad(x, self.padding, "zero").unfold(2, rows, down).unfold(3, columns, across)  # (B, C, H', W', f, f)
         patches = patches.permute(2, 3, 0, 1, 4, 5).flatten(3).flatten(0, 1)  # (H'·W', B, C·f·f)
-        weight = self.weight.view(len(patches), self.out_channels, -1)
+        weight = self.weight.unflatten(0, (len(patches), -1))  # (H'·W', N, C·f·f)
         y = torch.bmm(patches, weight.mT)  # (H'·W', B, N)
         if self.bias is not None:
             y = y + self.bias.view(len(patches), 1, -1)
@@ -70,7 +70,7 @@ class LocallyConnected2d(nn.Module):
     def tie(self, convolution: nn.Conv2d) -> None:
         """Take over the filters of a convolution of the same shape, for every place: the two are then equal."""
         count = self.places[0] * self.places[1]
-        self.weight.copy_(convolution.weight.repeat(count, 1, 1, 1))
+        self.weight.copy_(convolution.weight.flatten(1).repeat(count, 1))
         if self.bias is not None:
             self.bias.copy_(convolution.bias.repeat(count) if convolution.bias is not None else self.bias.new_zeros(()))
 
