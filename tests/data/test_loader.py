@@ -3,6 +3,8 @@
 import multiprocessing
 import os
 import signal
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -300,6 +302,33 @@ def test_waiting_is_measured(monkeypatch):
     loader.wait_seconds = 0.0
     next(loader.batches(ORDER, 0, 8))
     assert loader.wait_seconds == 16
+
+
+class Noted(ListImages):
+    """Counts in a file what was read, in whichever process."""
+
+    def read(self, i):
+        with Path(self.note).open("ab") as note:
+            note.write(b".")
+        return super().read(i)
+
+
+@pytest.mark.processes
+def test_workers_begin_before_the_first_batch_is_wanted(tmp_path):
+    """The next epoch is read while this one is judged; one that is not wanted after all changes nothing."""
+    images = Noted(photos().pixels)
+    images.note = tmp_path / "read"
+    with decoded(images=images, workers=1) as loader:
+        images.note.unlink(missing_ok=True)
+        early = loader.batches(ORDER, 0, 2)
+        until = time.monotonic() + 60
+        while not images.note.exists() or images.note.stat().st_size < 2:
+            assert time.monotonic() < until, "nothing is read before a batch is asked for"
+            time.sleep(0.01)
+        expected = batches(decoded(), ORDER, 0, 2)
+        assert same(list(early), expected)
+        loader.batches(ORDER, 1, 2)
+        assert same(list(loader.batches(ORDER, 0, 2)), expected)
 
 
 @pytest.mark.processes

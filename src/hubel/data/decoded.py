@@ -11,7 +11,7 @@ import multiprocessing
 import signal
 import sys
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -84,35 +84,43 @@ class Decoded:
         self.turn = 0
 
     def fetch(self, requests: Iterable[Request]) -> Iterator[Fetched]:
-        """One batch per request."""
-        for pixels, rest in self._read(requests):
-            yield fetched(pixels, rest, self.device)
+        """One batch per request. Worker processes begin to read at once, before the first batch is asked for."""
+        found = self._read(requests) if self.workers else self._read_here(requests)
+        return (fetched(pixels, rest, self.device) for pixels, rest in found)
+
+    def _read_here(self, requests: Iterable[Request]) -> Iterator[tuple[torch.Tensor, Examples]]:
+        source = _Batches(self.assembler)
+        return (source[request] for request in requests)
 
     def _read(self, requests: Iterable[Request]) -> Iterator[tuple[torch.Tensor, Examples]]:
-        if self.workers == 0:
-            source = _Batches(self.assembler)
-            yield from (source[request] for request in requests)
-            return
         self.turn += 1
-        turn, self.requests.requests = self.turn, requests
+        self.requests.requests = requests
         if self.loader is None:
             self.loader = self._start()
-        results = iter(self.loader)
+        return self._results(self.turn, self._guarded(iter, self.loader))
+
+    def _results(self, turn: int, results: Iterator[Any]) -> Iterator[tuple[torch.Tensor, Examples]]:
         while True:
             if turn != self.turn:
                 raise RuntimeError("these batches ended when others were asked of the same loader; use two loaders")
             try:
-                yield next(results)
+                found = self._guarded(next, results)
             except StopIteration:
                 return
-            except (RuntimeError, OSError, EOFError) as fault:
-                if isinstance(fault, RuntimeError) and "DataLoader worker (pid" not in str(fault):
-                    raise  # a fault inside a worker, which names the image
-                self.close()
-                raise RuntimeError(
-                    f"a process that reads images was ended from outside ({fault}); mostly memory ran out: use fewer "
-                    "workers (--workers 0 reads in the main process) or a larger /dev/shm"
-                ) from fault
+            yield found
+
+    def _guarded(self, do: Callable[[Any], Any], what: Any) -> Any:
+        """`do(what)`, and a sentence in place of the fault where a worker process is gone."""
+        try:
+            return do(what)
+        except (RuntimeError, OSError, EOFError) as fault:
+            if isinstance(fault, RuntimeError) and "DataLoader worker (pid" not in str(fault):
+                raise  # a fault inside a worker, which names the image
+            self.close()
+            raise RuntimeError(
+                f"a process that reads images was ended from outside ({fault}); mostly memory ran out: use fewer "
+                "workers (--workers 0 reads in the main process) or a larger /dev/shm"
+            ) from fault
 
     def _start(self) -> DataLoader:
         _refuse_unguarded_script()

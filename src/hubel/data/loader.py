@@ -103,7 +103,8 @@ class Loader:
     ) -> Iterator[Batch]:
         """The batches of one epoch from batch `start` on; `order` (n,) int64 are positions in the dataset.
 
-        A process whose part of a batch is empty gets the batch's first example with weight 0 and index −1, so that
+        Worker processes begin to read when this is called: what is asked for early is ready when it is wanted. A
+        process whose part of a batch is empty gets the batch's first example with weight 0 and index −1, so that
         every process takes the same number of steps.
         """
         if batch_size < 1:
@@ -117,7 +118,20 @@ class Loader:
         parts = [part if len(part) else np.array([(start + k) * batch_size]) for k, part in enumerate(parts)]
         asked: deque[Asked] = deque()
         fetched = self._fetch(order, epoch, parts, pool, asked)
-        for slots, filler in zip(parts, empty, strict=True):
+        self.wait_seconds += time.perf_counter() - began
+        return self._made(fetched, asked, order, epoch, list(zip(parts, empty, strict=True)))
+
+    def _made(
+        self,
+        fetched: Iterator[Fetched],
+        asked: deque[Asked],
+        order: np.ndarray,
+        epoch: int,
+        parts: list[tuple[np.ndarray, bool]],
+    ) -> Iterator[Batch]:
+        """Batches from what was read; `parts` are the slots of each, and whether they only fill a gap."""
+        began = time.perf_counter()
+        for slots, filler in parts:
             found = next(fetched)
             batch = self._batch(found, asked.popleft(), order[slots], filler)
             if self.augment is not None and not filler:

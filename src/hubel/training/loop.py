@@ -7,6 +7,7 @@ bit the one that never stopped.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -25,15 +26,20 @@ from hubel.training.judge import Judge
 from hubel.training.monitor import NotFiniteError, is_finite
 from hubel.training.random_state import random_state, set_random_state
 from hubel.training.saving import Saving
-from hubel.training.schedule import create_schedule
 from hubel.training.tally import Tally
+from hubel.training.transfer import Course
 from hubel.types import Batch
 
 LOOK_EVERY = 50  # steps between looks at the loss on a GPU, where each look makes it wait
+Ahead = tuple[tuple[int, int], Iterator[Batch]]  # (epoch, batch) where batches begin that are being read already
+NOTHING: Ahead = (-1, -1), iter(())
 
 
 class Loop:
-    """Trains `network` on `task`; `folder` receives checkpoints and the history is told to the callbacks."""
+    """Trains `network` on `task`; `folder` receives checkpoints and the history is told to the callbacks.
+
+    `course` says which layers learn in which epochs: in each of its stages `learner` trains on `feed`.
+    """
 
     def __init__(
         self,
@@ -43,6 +49,7 @@ class Loop:
         recipe: Recipe,
         folder: Path,
         callbacks: Sequence[Callback] = (),
+        course: Course | None = None,
     ):
         self.network, self.task, self.data, self.recipe, self.folder = network, task, data, recipe, folder
         self.device, self.callbacks = data.train.device, list(callbacks)
@@ -50,9 +57,8 @@ class Loop:
         n = len(data.order(task, recipe, 0))  # a task's own order may leave examples out
         self.cut = Cut.of(data, n, self.batch_size, network)
         self.steps_per_epoch, self.epochs = self.cut.steps, recipe.epochs or 1
-        self.schedule = create_schedule(recipe.schedule, self.epochs * self.steps_per_epoch, self.steps_per_epoch)
-        self.descent = Descent(network, task, recipe, self.device, self.note)
-        self.autocast = self.descent.autocast
+        self.course = course or Course.plain(network, data, self.epochs)
+        self.schedule = self.course.schedule(recipe.schedule, self.steps_per_epoch)
         self.saving = Saving(folder, recipe.save_every)
         self.stop = False
         self.interrupted: list[int] = []
@@ -61,6 +67,10 @@ class Loop:
         self.history: list[dict[str, Any]] = []
         self.notes: list[str] = []
         self._lost: set[str] = set()
+        self.ahead = NOTHING
+        self.stage = -1
+        self.descent: Descent
+        self._begin_stage()
         self._begin_epoch()
 
     # The outer loop ---------------------------------------------------------------------------------------
@@ -82,8 +92,7 @@ class Loop:
 
     def _run_epoch(self) -> None:
         self.network.train()
-        order = self.data.order(self.task, self.recipe, self.epoch)
-        for batch in self.data.batches(order, self.epoch, self.cut, start=self.batch):
+        for batch in self._reading():
             losses = self._step(batch)
             self.batch += 1
             self.step += 1
@@ -95,7 +104,19 @@ class Loop:
                     self.save()
                 if self._told_to_stop():
                     return
+        following = self.epoch + 1
+        if following < self.epochs and not self.stop and self.course.at(following) == self.stage:
+            self.ahead = (following, 0), self._batches(following)  # read while this epoch is judged
         self._end_epoch()
+
+    def _reading(self) -> Iterator[Batch]:
+        """What is left of this epoch: as it was begun while the last one was judged, or from where a state led to."""
+        (place, batches), self.ahead = self.ahead, NOTHING
+        return batches if place == (self.epoch, self.batch) else self._batches(self.epoch, self.batch)
+
+    def _batches(self, epoch: int, start: int = 0) -> Iterator[Batch]:
+        order = self.data.order(self.task, self.recipe, epoch)
+        return self.feed.batches(order, epoch, self.cut, start=start)
 
     def _told_to_stop(self) -> bool:
         """Saves where the user or a callback ends the training in mid-epoch; several processes do after one step."""
@@ -117,14 +138,33 @@ class Loop:
         outputs = self.descent.outputs(len(batch))
         if outputs is not None:
             with torch.no_grad():
-                self.tally.measure(self.task.predict(self.network, batch, outputs), batch)
+                self.tally.measure(self.task.predict(self.learner, batch, outputs), batch)
         return losses
 
     # Measuring --------------------------------------------------------------------------------------------
 
+    def _begin_stage(self) -> None:
+        """Where the epoch is the first of a stage: other layers learn, by an optimiser of their own."""
+        stage = self.course.at(self.epoch)
+        if stage == self.stage:
+            return
+        before: Descent | None = self.descent if self.stage >= 0 else None
+        self.stage, (self.learner, self.feed) = stage, self.course.begin(stage)
+        rates = self.course.rates(stage)
+        self.descent = Descent(self.learner, self.task, self.recipe, self.device, self.note, rates)
+        if before is not None:
+            self.descent.take_over(before)
+        self.judge.bad_epochs = 0  # patience is that of the last stage
+        if self.course.sentence(stage):
+            self.note(self.course.sentence(stage))
+
+    def autocast(self) -> AbstractContextManager:
+        """The number format of the passes."""
+        return self.descent.autocast()
+
     def _begin_epoch(self) -> None:
         self.batch = 0
-        self.tally = Tally(self.task, self.data.train)
+        self.tally = Tally(self.task, self.feed.train)
 
     def _end_epoch(self) -> None:
         self.tally.look(self.step)
@@ -133,6 +173,7 @@ class Loop:
         self.epoch += 1
         self._note_lost_files()
         self._judge(row)
+        self._begin_stage()
         self._begin_epoch()
         self.save()
         self._tell("on_epoch", row)
@@ -167,11 +208,11 @@ class Loop:
     def score(self, split: str) -> dict[str, float]:
         """Metrics of the weights as they would be kept now (the running average where there is one)."""
         with self.descent.averaged():
-            return evaluate(self.network, self.task, self._batches_of(split), autocast=self.autocast).metrics
+            return evaluate(self.learner, self.task, self._batches_of(split), autocast=self.autocast).metrics
 
     def _batches_of(self, split: str) -> Iterator[Batch]:
         size = self.descent.micro_batch or max(self.batch_size, min(4 * self.batch_size, 512))
-        for batch in self.data.batches_of(split, size):
+        for batch in self.feed.batches_of(split, size):
             if self.interrupted and distributed.world() == 1:
                 raise _AskedToStopError
             yield batch
@@ -185,9 +226,12 @@ class Loop:
             with self.descent.averaged():
                 state = {"network": dict(self.network.state_dict()), "epoch": self.epoch, "score": self.judge.best}
                 self.saving.save_best(state)
-        elif self.judge.waited_enough():
+        elif self._waited_enough():
             self.note(self.judge.verdict(self.epoch))
             self.stop = True
+
+    def _waited_enough(self) -> bool:
+        return self.judge.waited_enough() and self.course.is_last(self.stage)
 
     # Saving and coming back -------------------------------------------------------------------------------
 
@@ -206,13 +250,15 @@ class Loop:
     def restore(self, state: Mapping[str, Any]) -> None:
         """Go on from what `state` gave. Raises UserError where it was written by another number of processes."""
         distributed.expect(len(state["random"]))
+        self.epoch = state["position"]["epoch"]
+        self._begin_stage()
         self.descent.restore(state)
         self._begin_epoch()
         self.epoch, self.batch, self.step = (state["position"][k] for k in ("epoch", "batch", "step"))
         self.judge.restore(state["best"])
         self.tally.restore(state, self.device)
         self.history, self.notes = list(state["history"]), list(state["notes"])
-        self.stop = self.judge.waited_enough()  # killed between an early stop and the run's last judgement
+        self.stop = self._waited_enough()  # killed between an early stop and the run's last judgement
         set_random_state(state["random"][distributed.rank()], self.device)
 
     def save(self) -> None:
