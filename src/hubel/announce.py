@@ -78,11 +78,13 @@ def estimate(session: Session, loop: Loop) -> plan.Plan:
     train = session.dataset.splits["train"]
     index = train[: max(min(loop.batch_size, len(train)), 1)]
     batch = next(iter(loop.data.plain.batches(index, 0, len(index))))
+    if loop.course.features is not None and loop.feed is loop.course.features.data:
+        batch = loop.course.features.sample(batch)
     judged = sum(len(v) for name, v in session.dataset.splits.items()) + len(session.dataset.splits.get("dev", ())) * (
         session.recipe.epochs or 1
     )
     return plan.estimate(
-        session.network,
+        loop.learner,
         session.task,
         batch,
         steps=(session.recipe.epochs or 1) * loop.steps_per_epoch,

@@ -67,6 +67,7 @@ def train(
         model=None if isinstance(model, str) else model,
         task=None if isinstance(task, str) else task,
         from_run=_path_of(from_run) if from_run is not None else None,
+        download=download,
         callbacks=tuple(callbacks),
         loggers=tuple(loggers),
         private=private,
@@ -151,7 +152,8 @@ def settle_for(
     """Each effective option of a training on `source`, where it came from and why; nothing is trained."""
     stack = stack_layers(recipe, config, layers, options)
     dataset = load_dataset(source, download=download)
-    return effective(new_session(dataset, stack, recipe_name=recipe if isinstance(recipe, str) else None))
+    name = recipe if isinstance(recipe, str) else None
+    return effective(new_session(dataset, stack, recipe_name=name, download=download))
 
 
 def create_model(

@@ -19,7 +19,8 @@ from hubel.names import Switch
 from hubel.options import convert, fields_by_key
 from hubel.recipe import GROUPS, OPEN_GROUPS
 
-SHORT = {"optimizer": "optimizer.name", "schedule": "schedule.name", "augment": "augment.policy"}
+SHORT = {"optimizer": "optimizer.name", "schedule": "schedule.name", "augment": "augment.policy",
+         "transfer": "transfer.name"}  # fmt: skip
 BOOLEAN_WORDS = ("true", "false", "yes", "no", "auto")
 
 

@@ -26,6 +26,7 @@ from hubel.training import checkpoint, distributed, machine, polyak, snapshots
 from hubel.training.callbacks import Callback, LogTo
 from hubel.training.loop import Loop
 from hubel.training.run import RunFolder
+from hubel.training.transfer import course_of
 
 
 def carry(session: Session, folder: RunFolder, job: Job, state: Mapping[str, Any] | None = None) -> RunFolder:
@@ -44,7 +45,8 @@ def _carry(session: Session, folder: RunFolder, job: Job, state: Mapping[str, An
         loggers = [*job.loggers, *([names.resolve(names.LOGGERS, log)()] if log is not None else [])]
         listeners = [Report(folder, progress), *listeners, *(LogTo(logger) for logger in loggers)]
     data = session.data()
-    loop = Loop(session.network, session.task, data, session.recipe, folder.path, listeners)
+    course = course_of(session.network, data, session.recipe, session.shape, session.fresh, progress.say)
+    loop = Loop(session.network, session.task, data, session.recipe, folder.path, listeners, course)
     try:
         with saved_where_it_began(loop, resumed=state is not None):
             announce(session, loop, folder, progress)
@@ -71,7 +73,9 @@ def _carry(session: Session, folder: RunFolder, job: Job, state: Mapping[str, An
 
 
 def make_session(dataset: Dataset, layers: Layers, job: Job) -> Session:
-    session = new_session(dataset, layers, recipe_name=job.recipe, model=job.model, task=job.task)
+    session = new_session(
+        dataset, layers, recipe_name=job.recipe, model=job.model, task=job.task, download=job.download
+    )
     if session.recipe.sync_batchnorm and not distributed.launched():
         raise UserError(
             "--sync_batchnorm shares batch statistics between processes, and this is one. Leave it out, or start "
@@ -82,9 +86,21 @@ def make_session(dataset: Dataset, layers: Layers, job: Job) -> Session:
     several.check(session.dataset, session.recipe, own=isinstance(job.model, torch.nn.Module))
     if job.from_run is not None:
         weights, source = weights_of(job.from_run), str(job.from_run)
-        said = warm_start(session.network, weights, source)
+        said, fresh = warm_start(session.network, weights, source)
         job.progress.say(said)
+        session = replace(session, fresh=fresh)
+    strategy = session.recipe.transfer.name
+    if strategy not in (None, "all") and session.fresh is None:
+        raise UserError(NO_WEIGHTS.format(strategy))
+    if session.pretrained:
+        job.progress.say(session.pretrained)
     return session
+
+
+NO_WEIGHTS = (
+    "--transfer {} goes on from weights of another training, and there are none. Give --weights (a file, lite0, "
+    "torchvision …) or --from RUN."
+)
 
 
 def weights_of(path: Path) -> Mapping[str, torch.Tensor]:
@@ -162,7 +178,7 @@ def continue_run(folder: RunFolder, dataset: Dataset, changes: Mapping[str, Any]
     chosen = unflatten({key: setting.value for key, setting in settings.items()})
     dataset = dataset.with_splits(folder.splits)
     parts = load_parts(folder.path, chosen, model=job.model, task=job.task)
-    session = Session(settings, chosen, dataset, parts.task, parts.network, parts.preprocess, parts.device)
+    session = Session(settings, chosen, dataset, parts.task, parts.network, parts.preprocess, parts.device, parts.fresh)
     checkpoint.clean(folder.path / "checkpoints" / "last")
     checkpoint.clean(folder.path / "checkpoints" / "best")
     state = checkpoint.load(folder.path / "checkpoints" / "last")

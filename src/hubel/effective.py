@@ -17,7 +17,7 @@ from typing import Any
 from hubel import names
 from hubel.data.policies import PARTS
 from hubel.errors import UserError
-from hubel.options import APPLIES_OPTIMIZER, APPLIES_SCHEDULE
+from hubel.options import APPLIES_OPTIMIZER, APPLIES_SCHEDULE, APPLIES_TRANSFER
 from hubel.recipe import Setting
 from hubel.session import Session
 from hubel.settle import wanted_size
@@ -27,6 +27,7 @@ from hubel.training.schedule import Schedule, create_schedule
 
 FIXED: dict[str, tuple[Any, str]] = {  # left open, an option means this whatever the others are
     "resize": (None, "all images have one shape"),
+    "weights": (None, "none: the network learns from nothing"),
     "init": (None, "each layer starts as torch starts it"),
     "save_every": (None, f"at each epoch's end, and after {SECONDS // 60} minutes"),
     "log": (None, "the run folder alone"),
@@ -45,6 +46,7 @@ def effective(session: Session) -> dict[str, Setting]:
     """The session's settings, each None filled in or explained, with the network's and the task's own options."""
     found = {**_constructors(session), **session.settings}
     known = {**FIXED, **_sizes(session), **_splits(session), **_optimizer(session), **_schedule(session)}
+    known |= _transfer(session)
     for key, setting in found.items():
         if setting.value is None and setting.source == "default":
             value, reason = known.get(key) or _augment(key, session) or (None, "")
@@ -96,6 +98,11 @@ def _schedule(session: Session) -> dict[str, tuple[Any, str]]:
     known = {f"schedule.{key}": (getattr(shape, key), f"{name}'s own") for key in ("gamma", "every", "final", "peak")}
     known["schedule.warmup"] = (0.0, "none")
     return _that_apply(known, "schedule", name, APPLIES_SCHEDULE)
+
+
+def _transfer(session: Session) -> dict[str, tuple[Any, str]]:
+    known = {f"transfer.{key}": (None, "") for key in ("head_epochs", "factor", "decay", "views")}
+    return _that_apply(known, "transfer", session.recipe.transfer.name or "all", APPLIES_TRANSFER)
 
 
 def _that_apply(

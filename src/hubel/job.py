@@ -20,6 +20,7 @@ class Job:
     model: Any = None  # an own module or function; names are settings
     task: Task | None = None
     from_run: Path | None = None
+    download: bool = False  # may pretrained weights be fetched?
     callbacks: tuple[Callback, ...] = ()
     loggers: tuple[Logger, ...] = ()
     judged_on: Any = None  # the source of dev and test, where it is another one

@@ -178,11 +178,21 @@ APPLIES_SCHEDULE: dict[str, frozenset[str]] = {
 }
 
 
+APPLIES_TRANSFER: dict[str, frozenset[str]] = {
+    "all": frozenset(),
+    "head": frozenset({"views"}),
+    "staged": frozenset({"views", "head_epochs", "factor"}),
+    "groups": frozenset({"views", "head_epochs", "decay"}),
+    "unfreeze": frozenset({"views", "head_epochs", "factor"}),
+}
+
+
 def reject_what_does_not_apply(settings: Mapping[str, Setting]) -> None:
     """An option that somebody set and that the chosen optimiser or schedule lacks is an error, never ignored."""
     if settings["regularize.ema"].value and settings["regularize.mean"].value:
         raise UserError("--regularize.ema and --regularize.mean are two averages of the weights. Give one of them.")
-    for group, table in (("optimizer", APPLIES_OPTIMIZER), ("schedule", APPLIES_SCHEDULE)):
+    tables = {"optimizer": APPLIES_OPTIMIZER, "schedule": APPLIES_SCHEDULE, "transfer": APPLIES_TRANSFER}
+    for group, table in tables.items():
         chosen = settings[f"{group}.name"].value
         for key, setting in settings.items():
             name = key.removeprefix(f"{group}.")
@@ -190,5 +200,5 @@ def reject_what_does_not_apply(settings: Mapping[str, Setting]) -> None:
             if key.startswith(f"{group}.") and name != "name" and explicit and name not in table[chosen]:
                 raise UserError(
                     f"Option '{key}' does not apply to {group} '{chosen}', which takes "
-                    f"{', '.join(sorted(table[chosen]))}. Leave it out or choose another {group}."
+                    f"{', '.join(sorted(table[chosen])) or 'none of them'}. Leave it out or choose another {group}."
                 )

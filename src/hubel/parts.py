@@ -21,6 +21,7 @@ from hubel.data.preprocess import Preprocess
 from hubel.data.targets import check_collage
 from hubel.errors import UserError, did_you_mean
 from hubel.models.base import Network
+from hubel.models.weights import Weights, load, put, renamed
 from hubel.recipe import Recipe, Setting, SplitOptions
 from hubel.settle import wanted_size
 from hubel.tasks.base import Task
@@ -148,8 +149,39 @@ def make_augment(chosen: Recipe, preprocess: Preprocess, dataset: Dataset, task:
     return augment
 
 
-def make_preprocess(dataset: Dataset, chosen: Recipe, model: Any = None) -> Preprocess:
-    """Size from the option, the network's wish or the images; mean and deviation from the training part."""
+def make_weights(asked: Mapping[str, Setting], model: Any, download: bool) -> tuple[Weights | None, Any]:
+    """The pretrained weights that are asked for, and the function of their network. UserError where it is not named."""
+    word = asked["weights"].value
+    if word is None:
+        return None, None
+    name = asked["model"].value or ("efficientnet_lite0" if word == "lite0" else None)
+    if name is None and model is None:
+        raise UserError(f"--weights {word} are those of one network. Say which: --model resnet50, for example.")
+    function = model if model is not None else names.resolve(names.MODELS, str(name))
+    return load(word, function, download=download), function
+
+
+def put_weights(network: nn.Module, function: Any, weights: Weights | None) -> tuple[tuple[str, ...] | None, str]:
+    """Into the network; the names of the parameters that stay fresh, and a sentence on where the others come from."""
+    if weights is None:
+        return None, ""
+    fresh = put(network, renamed(weights, function, network))
+    count = len(list(network.parameters()))
+    said = f"{count - len(fresh)} of {count} weights are those of {weights.source} (SHA-256 {weights.sha256[:8]}…)"
+    said += f"; fresh: {', '.join(fresh)}" if fresh else ""
+    if weights.assumed:
+        said += ". Nothing says how its images were prepared: ImageNet's mean, deviation and crop are taken"
+    return fresh, said
+
+
+def make_preprocess(dataset: Dataset, chosen: Recipe, model: Any = None, weights: Weights | None = None) -> Preprocess:
+    """Size from the option, the network's wish or the images; mean and deviation from the training part.
+
+    All of it from pretrained weights where there are some: they know no other images. UserError for another
+    normalisation.
+    """
+    if weights is not None:
+        return _as_trained(dataset, chosen, weights)
     size = chosen.size if chosen.size is not None or model is not None else wanted_size(chosen.model)
     plain = Preprocess.choose(dataset, size=size, policy=chosen.resize)
     train = dataset.splits["train"]
@@ -157,6 +189,21 @@ def make_preprocess(dataset: Dataset, chosen: Recipe, model: Any = None) -> Prep
         return replace(plain, whitening=whiten.fit(dataset, train, plain, chosen.normalize, chosen.whiten_epsilon))
     mean, deviation = statistics.channel_statistics(dataset, train, plain)
     return plain.with_statistics(mean, deviation)
+
+
+def _as_trained(dataset: Dataset, chosen: Recipe, weights: Weights) -> Preprocess:
+    """As the pretrained weights saw their images; grey ones become colours of three equal parts."""
+    if chosen.normalize != "channel":
+        raise UserError(
+            f"The weights were trained on images normalised with the mean {weights.images.mean} and the deviation "
+            f"{weights.images.std}, so --normalize {chosen.normalize} does not fit. Leave it out, or the --weights."
+        )
+    images, policy = weights.images, chosen.resize or weights.images.policy
+    plain = Preprocess.choose(dataset, size=chosen.size or images.size, policy=policy)
+    return replace(
+        plain, channels=len(images.mean), mean=images.mean, std=images.std, share=images.crop,
+        interpolation=images.interpolation,
+    )  # fmt: skip
 
 
 SEEN = 2_000  # training images that a network may look at before it trains

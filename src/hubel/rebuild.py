@@ -36,6 +36,7 @@ def save_parts(session: Session, path: Path) -> None:
         "task": session.task.settings(),
         "preprocess": session.preprocess.settings(),
         "classes": list(session.dataset.classes),
+        "fresh": None if session.fresh is None else list(session.fresh),
         "splits": {name: len(index) for name, index in session.dataset.splits.items()},
     }
     if session.preprocess.whitening is not None:
@@ -53,6 +54,7 @@ class Parts:
     device: torch.device
     classes: tuple[str, ...]
     precision: str
+    fresh: tuple[str, ...] | None = None  # see Session
 
     def autocast(self) -> AbstractContextManager:
         return number_format(self.device, self.precision)
@@ -77,7 +79,8 @@ def load_parts(folder: Path, chosen: Recipe, *, model: Any = None, task: Task | 
     shape = (preprocess.channels, *preprocess.size)
     network = make_network(model if model is not None else saved["model"], saved["model_options"], task, shape)
     network, device = place(network, chosen)
-    return Parts(network, task, preprocess, device, tuple(saved["classes"]), chosen.precision or "fp32")
+    fresh = None if saved.get("fresh") is None else tuple(saved["fresh"])
+    return Parts(network, task, preprocess, device, tuple(saved["classes"]), chosen.precision or "fp32", fresh)
 
 
 def rebuild_task(settings: Mapping[str, Any], word: str | None) -> Task:
@@ -141,10 +144,10 @@ def kept_weights(folder: Path, keep: str) -> tuple[Mapping[str, torch.Tensor], i
     return averages(state["ema"]) if averaged else state["network"], int(state["position"]["epoch"])
 
 
-def warm_start(network: nn.Module, weights: Mapping[str, torch.Tensor], source: str) -> str:
+def warm_start(network: nn.Module, weights: Mapping[str, torch.Tensor], source: str) -> tuple[str, tuple[str, ...]]:
     """Copy every tensor whose name and shape agree; the others (a head for other classes) stay fresh.
 
-    Returns a sentence that says what was taken. Raises UserError where nothing fits.
+    Returns a sentence that says what was taken, and the fresh parameters' names. Raises UserError where nothing fits.
     """
     own = network.state_dict()
     fitting = {k: v for k, v in weights.items() if k in own and own[k].shape == v.shape}
@@ -152,6 +155,6 @@ def warm_start(network: nn.Module, weights: Mapping[str, torch.Tensor], source: 
         raise UserError(f"No layer of {source} fits this network. Use the same --model for a warm start.")
     network.load_state_dict(fitting, strict=False)
     fresh = [name for name in own if name not in fitting]
-    return f"{len(fitting)} of {len(own)} tensors come from {source}" + (
-        f"; fresh: {', '.join(fresh)}" if fresh else ""
-    )
+    said = f"{len(fitting)} of {len(own)} tensors come from {source}"
+    said += f"; fresh: {', '.join(fresh)}" if fresh else ""
+    return said, tuple(name for name, _ in network.named_parameters() if name in fresh)

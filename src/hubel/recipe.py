@@ -40,6 +40,7 @@ def option(default: Any, text: str, allowed: tuple[str, ...] | Range | None = No
 OPTIMIZERS = ("sgd", "momentum", "nesterov", "rmsprop", "adam", "adamw", "muon")
 SCHEDULES = ("constant", "inverse", "step", "exponential", "cosine", "onecycle", "linear", "cyclic")
 POLICIES = ("none", "light", "standard", "strong", "randaugment", "trivialaugment")
+STRATEGIES = ("all", "head", "staged", "groups", "unfreeze")
 VIEWS = ("single", "mirror", "shifts", "crops", "ten")
 INITIALISERS = ("zero", "normal", "xavier", "he", "lecun", "dirac")
 
@@ -91,6 +92,24 @@ class RegularizeOptions:
     )
     patience: int | None = option(
         None, "stop after so many epochs without a better dev score; best weights return", at_least(1)
+    )
+
+
+@dataclass(frozen=True)
+class TransferOptions:
+    """What learns when, where the weights come from another training. The head: what did not come with them."""
+
+    name: str | None = option(
+        None,
+        "all: every layer at one rate; head: it alone, on frozen features; staged: head, then all at a lower rate; "
+        "groups: head, then all, at rates that fall towards the input; unfreeze: head, then group by group",
+        STRATEGIES,
+    )
+    head_epochs: int | None = option(None, "staged, groups, unfreeze: epochs of the head alone", at_least(1))
+    factor: float | None = option(None, "staged, unfreeze: the rate after that, as a share of the head's", POSITIVE)
+    decay: float | None = option(None, "groups: the rate of a layer group, as a share of the next one's", POSITIVE)
+    views: int | None = option(
+        None, "views of each training image whose frozen features are kept, the first one plain; 0: none", at_least(0)
     )
 
 
@@ -165,6 +184,9 @@ class Recipe:
         "channel", "what the training part's mean is taken of; pca, zca: whitening", ("channel", "image", "pca", "zca")
     )
     whiten_epsilon: float = option(0.01, "pca, zca: added to each variance, as a share of their mean", NOT_NEGATIVE)
+    weights: str | None = option(
+        None, "pretrained weights: a .safetensors or .pth file, lite0, torchvision, timm:NAME, hf:REPO"
+    )
     init: str | None = option(None, "how the weights start", INITIALISERS)
     init_sigma: float | None = option(None, "init normal: the standard deviation, 0.01 where left open", POSITIVE)
     init_gain: float | None = option(None, "init xavier, he, lecun: a factor of the weights; 5/3 suits tanh", POSITIVE)
@@ -187,6 +209,7 @@ class Recipe:
     log: str | None = option(None, "also write metrics to: tensorboard, or your own file.py:Logger")
     optimizer: OptimizerOptions = field(default_factory=OptimizerOptions)
     schedule: ScheduleOptions = field(default_factory=ScheduleOptions)
+    transfer: TransferOptions = field(default_factory=TransferOptions)
     regularize: RegularizeOptions = field(default_factory=RegularizeOptions)
     quarantine: str | None = option(None, "a list of images that take no part, as `hubel data` writes it")
     split: SplitOptions = field(default_factory=SplitOptions)

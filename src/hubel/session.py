@@ -28,7 +28,16 @@ from hubel.errors import UserError
 from hubel.nn.init import initialise
 from hubel.nn.shared_norm import share_statistics
 from hubel.options import flatten, settings_of, unflatten
-from hubel.parts import make_augment, make_network, make_preprocess, make_task, measure, split_dataset
+from hubel.parts import (
+    make_augment,
+    make_network,
+    make_preprocess,
+    make_task,
+    make_weights,
+    measure,
+    put_weights,
+    split_dataset,
+)
 from hubel.recipe import Recipe, Setting
 from hubel.settle import Layers, facts_of, settle
 from hubel.tasks.base import Task
@@ -48,6 +57,13 @@ class Session:
     network: nn.Module
     preprocess: Preprocess
     device: torch.device
+    fresh: tuple[str, ...] | None = None  # parameters that did not come with weights; None: there were no weights
+    pretrained: str = ""  # where the others come from, for people
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(C, H, W) that the network sees."""
+        return (self.preprocess.channels, *self.preprocess.size)
 
     def autocast(self) -> AbstractContextManager:
         """The number format of evaluation: the one that the network was trained in."""
@@ -106,6 +122,7 @@ def new_session(
     model: Any = None,
     task: Task | None = None,
     cache: Path | None = None,
+    download: bool = False,
 ) -> Session:
     """Settle every option and build every part. `model` and `task` may be the user's own objects."""
     dataset = check_files(dataset, cache=cache)
@@ -117,14 +134,16 @@ def new_session(
         layers = [*layers, ("python", {"model": _name_of(model)})]
     if task is not None:
         layers = [*layers, ("python", {"task": task.name})]
-    settings = with_whole_paths(settle(layers, facts_of(dataset), recipe_name, dataset.name))
+    weights, function = make_weights(asked, model, download)
+    facts = facts_of(dataset) if weights is None else replace(facts_of(dataset), pretrained=weights.images.size)
+    settings = with_whole_paths(settle(layers, facts, recipe_name, dataset.name))
     chosen = unflatten({key: setting.value for key, setting in settings.items()})
     if task is not None:
         task.accepts(dataset)
         task = task.fitted(dataset, dataset.splits["train"])
     else:
         task = make_task(settings, dataset)
-    preprocess = make_preprocess(dataset, chosen, model)
+    preprocess = make_preprocess(dataset, chosen, model, weights)
     make_augment(chosen, preprocess, dataset, task)  # what the task can't have is said before a run's folder is made
     seed_everything(chosen.seed)
     shape = (preprocess.channels, *preprocess.size)
@@ -132,10 +151,11 @@ def new_session(
     start(network, chosen)
     task.prepare(network, dataset, dataset.splits["train"])
     measure(network, dataset, preprocess)
+    fresh, said = put_weights(network, function, weights)
     settings = settings_by_cost(settings, network, shape)
     chosen = unflatten({key: setting.value for key, setting in settings.items()})
     network, device = place(network, chosen)
-    return Session(settings, chosen, dataset, task, network, preprocess, device)
+    return Session(settings, chosen, dataset, task, network, preprocess, device, fresh, said)
 
 
 def start(network: nn.Module, chosen: Recipe) -> None:
@@ -151,6 +171,9 @@ def start(network: nn.Module, chosen: Recipe) -> None:
 
 def with_whole_paths(settings: dict[str, Setting]) -> dict[str, Setting]:
     """own.py:Net as /where/it/is/own.py:Net, so that the run finds it from any folder."""
+    weights = settings.get("weights")
+    if weights is not None and weights.value is not None and Path(weights.value).expanduser().is_file():
+        settings["weights"] = replace(weights, value=str(Path(weights.value).expanduser().absolute()))
     own = {key: settings[key] for key in ("model", "task", "log") if ".py:" in str(settings[key].value)}
     for key, setting in own.items():
         place, _, name = setting.value.rpartition(":")

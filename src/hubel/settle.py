@@ -90,6 +90,8 @@ def choose_recipe(
     if found is None:
         return None, ""
     options = names.resolve(names.RECIPES, found).OPTIONS
+    if "weights" in asked and asked["weights"].value is not None:
+        return None, ""
     for key in ("model", "task"):
         if key in asked and asked[key].value not in (None, options.get(key)):
             return None, ""

@@ -14,7 +14,7 @@ import torch
 from hubel.data.policies import options_of, policy
 from hubel.errors import UserError
 from hubel.recipe import AugmentOptions, Setting
-from hubel.training import machine
+from hubel.training import auto_transfer, machine
 
 IMAGES_TO_SEE = 600_000  # where no recipe was measured: epochs = this / n, between 5 and 100
 BF16_FROM = 2_000_000  # multiply-adds an image, on a CPU: LeNet-5 has 0.4 million and gains nothing, 9 million do
@@ -36,6 +36,7 @@ class Facts:
     wanted: int | None  # the side that the chosen network asks for
     mirror: bool  # does a mirrored image keep its label?
     mirror_reason: str
+    pretrained: int | None = None  # the side that pretrained weights were trained at
     traits: Mapping[str, Any] = field(default_factory=dict)  # what else the dataset says of its images
 
 
@@ -73,6 +74,8 @@ def _task(facts: Facts, get: Callable[[str], Any]) -> tuple[Any, str]:
 
 
 def _model(facts: Facts, get: Callable[[str], Any]) -> tuple[Any, str]:
+    if get("weights") == "lite0":
+        return "efficientnet_lite0", "the weights are its own"
     if get("task") == "perceptron":
         return "perceptron", "the task is the perceptron's"
     if facts.channels == 1:
@@ -81,6 +84,8 @@ def _model(facts: Facts, get: Callable[[str], Any]) -> tuple[Any, str]:
 
 
 def _size(facts: Facts, get: Callable[[str], Any]) -> tuple[Any, str]:
+    if facts.pretrained is not None:
+        return facts.pretrained, "what the weights were trained at; --size for another"
     short = min(facts.height, facts.width)
     if facts.same_size and max(facts.height, facts.width) <= 64:
         return None, ""
@@ -131,6 +136,8 @@ def _workers(facts: Facts, get: Callable[[str], Any]) -> tuple[int, str]:
 
 
 def _epochs(facts: Facts, get: Callable[[str], Any]) -> tuple[int, str]:
+    if get("weights") is not None:
+        return auto_transfer.epochs(facts.n_train, get)
     epochs = round(min(max(IMAGES_TO_SEE / max(facts.n_train, 1), 5), 100))
     return epochs, f"until {IMAGES_TO_SEE:,} images are seen, {facts.n_train:,} an epoch, in 5 to 100 epochs"
 
@@ -164,6 +171,8 @@ def _lr(facts: Facts, get: Callable[[str], Any]) -> tuple[float, str]:
     if get("model") == "perceptron":
         return 1.0, "any rate gives the perceptron the same boundary"
     name = get("optimizer.name")
+    if get("weights") is not None and get("transfer.name") == "all":
+        return LEARNING_RATES[name] / 10, f"a tenth of the usual rate of {name}: the weights are good already"
     return LEARNING_RATES[name], f"the usual rate of {name} at batch size 128 and below"
 
 
@@ -210,9 +219,13 @@ RULES: dict[str, Rule] = {
     "task": _task,
     "model": _model,
     "device": _device,
+    "transfer.name": lambda facts, get: auto_transfer.strategy(facts.n_train, facts.classes, get),
     "size": _size,
     "resize": lambda facts, get: ("crop", "keeps the aspect") if not facts.same_size or get("size") else (None, ""),
     "epochs": _epochs,
+    "transfer.head_epochs": lambda facts, get: auto_transfer.head_epochs(get),
+    "transfer.factor": lambda facts, get: auto_transfer.factor(get),
+    "transfer.decay": lambda facts, get: auto_transfer.decay(get),
     "batch_size": _batch_size,
     "precision": _precision,
     "compile": _compile,
@@ -222,6 +235,7 @@ RULES: dict[str, Rule] = {
     "schedule.name": _schedule,
     "augment.policy": _policy,
     **{f"augment.{f.name}": _augment(f.name) for f in fields(AugmentOptions) if f.name != "policy"},
+    "transfer.views": lambda facts, get: auto_transfer.views(get),
     "views": _views,
     "keep": _keep,
 }

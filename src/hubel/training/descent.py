@@ -54,12 +54,19 @@ class Descent:
     """Moves the network's weights. `say` receives what the user should know."""
 
     def __init__(
-        self, network: nn.Module, task: Task, recipe: Recipe, device: torch.device, say: Callable[[str], None]
+        self,
+        network: nn.Module,
+        task: Task,
+        recipe: Recipe,
+        device: torch.device,
+        say: Callable[[str], None],
+        rates: Mapping[int, float] | None = None,
     ):
+        self.rates = rates or {}  # of parameters by their ids, as shares; see training/transfer.py
         self.network, self.recipe, self.device, self.say = network, recipe, device, say
         self.micro_batch, self.precision, self.lr_scale = recipe.micro_batch, recipe.precision, 1.0
         self.watchful = device.type == "cpu"  # look at each loss before the step; on a GPU a look is a wait
-        self._kept = KeptOutputs()
+        self._kept, self._hooks = KeptOutputs(), list[Any]()
         self.movers = self._make_movers(task)
         self.ema = create_average(network, recipe.regularize)
 
@@ -69,13 +76,22 @@ class Descent:
         for player in players:
             plain = Trainee(self.network, task, player.loss)
             chosen = {id(p) for p in player.parameters(self.network)}
-            optimizer = create_optimizer(self.network, self.recipe.optimizer, only=chosen)
+            optimizer = create_optimizer(self.network, self.recipe.optimizer, chosen, self.rates)
             # players share parameters, and the hooks of two wrappers on one parameter disturb each other
             trainee = plain if len(players) > 1 else distributed.wrap(plain, self.device)
             movers.append(Mover(trainee, plain, optimizer))
         if len(players) == 1:
-            self.network.register_forward_hook(self._kept)
+            self._hooks.append(self.network.register_forward_hook(self._kept))
         return movers
+
+    def take_over(self, before: Descent) -> None:
+        """Go on from another stage's: its running average, and what was changed where memory or numbers ran out."""
+        for hook in before._hooks:
+            hook.remove()
+        self.set_rescue(before.rescue())
+        self.watchful = before.watchful
+        if self.ema is not None and before.ema is not None:
+            self.ema.load_state_dict(before.ema.state_dict())
 
     def lasts(self, steps: int) -> None:
         """The training has so many steps: a mean over its last part begins accordingly."""
@@ -88,7 +104,8 @@ class Descent:
         return found.detach() if torch.is_tensor(found) and len(found) == size else None
 
     def rate(self) -> float:
-        return float(self.movers[0].optimizer.param_groups[0]["lr"])
+        """The highest where layers have different ones."""
+        return max(float(group["lr"]) for group in self.movers[0].optimizer.param_groups)
 
     def averaged(self) -> AbstractContextManager:
         """Inside, the network holds the weights that would be kept now: the running average where there is one."""

@@ -112,10 +112,16 @@ class Optimizer:
 SAVED = ("lr", "initial_lr")  # everything else in a group comes from the options
 
 
-def create_optimizer(network: nn.Module, options: OptimizerOptions, only: Collection[int] | None = None) -> Optimizer:
+def create_optimizer(
+    network: nn.Module,
+    options: OptimizerOptions,
+    only: Collection[int] | None = None,
+    rates: Mapping[int, float] | None = None,
+) -> Optimizer:
     """The optimiser that `options` describe, over the parameters of `network` that need a gradient.
 
-    `only` restricts it to parameters with these ids, for tasks with several optimisers in turn. Raises UserError
+    `only` restricts it to parameters with these ids, for tasks with several optimisers in turn. `rates`: the rate of
+    parameters by their ids, as a share of the option's; 1 for those that it leaves out. Raises UserError
     for an unknown name, where nothing is left to train, and for Muon without hidden layers.
     """
     name = options.name or "adamw"
@@ -129,7 +135,7 @@ def create_optimizer(network: nn.Module, options: OptimizerOptions, only: Collec
     penalised = {id(p) for _, p in weights(network)} if not options.decay_all else {id(p) for _, p in named}
 
     def groups(parameters: Named) -> list[Group]:
-        return _groups(parameters, penalised, value)
+        return _groups(parameters, penalised, value, rates or {})
 
     if name == "muon":
         hidden = {id(p) for p in hidden_weights(network)}
@@ -139,19 +145,23 @@ def create_optimizer(network: nn.Module, options: OptimizerOptions, only: Collec
         if not matrices and only is None:
             raise UserError("Muon moves weights between the first layer and the last: there are none. Choose adamw.")
         parts = [FlatMuon(groups(matrices), value["lr"], value["momentum"], scale=scale)] if matrices else []
-        return Optimizer([*parts, *_companion(rest, penalised, value, options)], {p: n for n, p in named})
+        return Optimizer([*parts, *_companion(rest, penalised, value, options, rates or {})], {p: n for n, p in named})
     return Optimizer([PARTS[name](groups(named), value)], {p: n for n, p in named})
 
 
 def _companion(
-    rest: Named, penalised: Collection[int], value: Mapping[str, float], options: OptimizerOptions
+    rest: Named,
+    penalised: Collection[int],
+    value: Mapping[str, float],
+    options: OptimizerOptions,
+    rates: Mapping[int, float],
 ) -> list[torch.optim.Optimizer]:
     """What moves the parameters that are no hidden matrices; Nesterov's leaves the decay to the matrices."""
     if not rest:
         return []
     if options.companion == "nesterov":
-        return [_sgd(_groups(rest, penalised, {**value, "weight_decay": 0.0}), value, nesterov=True)]
-    return [_adam(_groups(rest, penalised, value), value)]
+        return [_sgd(_groups(rest, penalised, {**value, "weight_decay": 0.0}, rates), value, nesterov=True)]
+    return [_adam(_groups(rest, penalised, value, rates), value)]
 
 
 def hidden_weights(network: nn.Module) -> list[nn.Parameter]:
@@ -185,12 +195,19 @@ def _values(name: str, options: OptimizerOptions) -> dict[str, float]:
     return {key: DEFAULTS[name].get(key, 0.0) if v is None else float(v) for key, v in given.items()}
 
 
-def _groups(parameters: Named, penalised: Collection[int], value: Mapping[str, float]) -> list[Group]:
-    kept = [p for _, p in parameters if id(p) in penalised]
-    free = [p for _, p in parameters if id(p) not in penalised]
-    decayed = {"params": kept, "decay": value["weight_decay"], "weight_decay": value["l2"], "penalised": True}
-    plain = {"params": free, "decay": 0.0, "weight_decay": 0.0, "penalised": False}
-    return [group for group in (decayed, plain) if group["params"]]
+def _groups(
+    parameters: Named, penalised: Collection[int], value: Mapping[str, float], rates: Mapping[int, float]
+) -> list[Group]:
+    """Two for each rate, from the lowest to the highest: what is decayed and penalised, and what is not."""
+    found: list[Group] = []
+    for rate in sorted({rates.get(id(p), 1.0) for _, p in parameters}):
+        own = [p for _, p in parameters if rates.get(id(p), 1.0) == rate]
+        kept, free = [p for p in own if id(p) in penalised], [p for p in own if id(p) not in penalised]
+        lr = value["lr"] * rate
+        decay = {"decay": value["weight_decay"], "weight_decay": value["l2"], "penalised": True}
+        found.append({"params": kept, "lr": lr, **decay})
+        found.append({"params": free, "lr": lr, "decay": 0.0, "weight_decay": 0.0, "penalised": False})
+    return [group for group in found if group["params"]]
 
 
 def _sgd(groups: list[Group], value: Mapping[str, float], nesterov: bool = False) -> torch.optim.Optimizer:

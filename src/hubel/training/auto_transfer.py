@@ -1,0 +1,68 @@
+"""What `auto` means where a training begins with pretrained weights: how much learns, for how long; see transfer.py.
+
+Little data: the head alone, since more would fit what is not there again. More data: the more layers (notes 002, 004).
+Where that changes was measured: docs/transfer.md shows accuracy against images per class.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+HEAD_BELOW = 15  # training images of each class, or HEAD_BELOW_ALL where there are no classes
+HEAD_BELOW_ALL = 150
+TO_SEE, TO_SEE_HEAD = 12_000, 30_000  # images: of all layers, and by the head alone, whose features are kept
+VIEWS = 4
+LATER = ("staged", "groups", "unfreeze")
+
+Get = Callable[[str], Any]
+
+
+def strategy(n_train: int, classes: int, get: Get) -> tuple[str, str]:
+    if get("weights") is None:
+        return "all", "no pretrained weights"
+    if classes:
+        few, each = n_train < HEAD_BELOW * classes, f"{n_train / classes:.0f} training images of each class"
+    else:
+        few, each = n_train < HEAD_BELOW_ALL, f"{n_train} training images"
+    if few:
+        return "head", f"{each} are too few to move more than the head"
+    return "staged", f"{each}: the head first, so that it does not spoil the rest, then every layer at a lower rate"
+
+
+def epochs(n_train: int, get: Get) -> tuple[int, str]:
+    head = round(min(max(TO_SEE_HEAD / max(n_train, 1), 5), 60))
+    whole = round(min(max(TO_SEE / max(n_train, 1), 3), 30))
+    if get("transfer.name") == "head":
+        return head, f"until the head has seen {TO_SEE_HEAD:,} features, in 5 to 60 epochs"
+    own = 0 if get("transfer.name") == "all" else max(head // 4, 1)
+    return own + whole, f"until {TO_SEE:,} images are seen, in 3 to 30 epochs, {own} before that for the head"
+
+
+def head_epochs(get: Get) -> tuple[Any, str]:
+    if get("transfer.name") not in LATER:
+        return None, ""
+    part = 8 if get("transfer.name") == "unfreeze" else 3
+    return max(get("epochs") // part, 1), f"a {'third' if part == 3 else 'part'} of the epochs"
+
+
+def factor(get: Get) -> tuple[Any, str]:
+    if get("transfer.name") not in ("staged", "unfreeze"):
+        return None, ""
+    return 0.1, "a tenth: the layers are good already"
+
+
+def decay(get: Get) -> tuple[Any, str]:
+    if get("transfer.name") != "groups":
+        return None, ""
+    return 0.4, "what is near the input is the most general"
+
+
+def views(get: Get) -> tuple[Any, str]:
+    if get("transfer.name") in (None, "all"):
+        return None, ""
+    if get("augment.mixup") or get("augment.cutmix") or get("augment.mosaic") or get("augment.copy_paste"):
+        return 0, "mixed images have no features of their own"
+    if get("augment.policy") == "none":
+        return 1, "nothing is augmented"
+    return VIEWS, "as evaluation sees it, and augmented"

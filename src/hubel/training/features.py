@@ -1,0 +1,238 @@
+"""Frozen features: what comes out before the layers that learn, computed once for each image and kept on disk.
+
+    images (B, C, H, W) -> maps -> the head's first layers -> features (B, F), or (B, F, h, w) -> the layers that learn
+
+The file is found again by a hash of everything that the features depend on: the data, the preprocessing, the frozen
+weights, and for augmented views also what is drawn and the seed. Another split or another head uses the same ones.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from hubel.data.loader import Loader
+from hubel.data.places import cache_folder, keep_arrays
+from hubel.data.shares import parts_of
+from hubel.recipe import Recipe
+from hubel.training import distributed
+from hubel.training.evaluate import evaluating
+from hubel.training.feed import Data
+from hubel.types import Batch, map_tensors
+
+SCHEMA = 1  # of the files; raise it when the same key would mean other numbers
+AT_ONCE = 64  # images a pass
+ROOM = 4 * 2**30  # bytes of kept features; the oldest files go first
+
+
+def cut_of(network: nn.Module, head: Sequence[str]) -> int | None:
+    """How many layers of `network.head` come before those that learn, `head`; None where it can't be cut there."""
+    layers = getattr(network, "head", None)
+    if not isinstance(layers, nn.Sequential) or not hasattr(network, "maps"):
+        return None
+    places = [int(name.split(".")[1]) for name in head if name.startswith("head.") and name.split(".")[1].isdigit()]
+    if len(places) != len(head) or not places:
+        return None
+    after = [f"head.{name}" for name, _ in layers.named_parameters() if int(name.split(".")[0]) >= min(places)]
+    return min(places) if set(after) == set(head) else None
+
+
+def is_cheap(data: Data) -> bool:
+    """Can a view be computed once? Not where images are mixed with others, which changes what is to be learnt."""
+    augment = data.train.augment
+    return augment is None or (augment.mixing.plain and augment.collage.plain)
+
+
+class FromFeatures(nn.Module):
+    """The layers of a network that learn, from the frozen features on. Its state is that of the whole network."""
+
+    def __init__(self, network: nn.Module, cut: int):
+        super().__init__()
+        self.layers = nn.Sequential(*list(network.head.children())[cut:])  # type: ignore[union-attr]
+        self.__dict__["whole"] = network  # no part of this module: saved, but neither moved nor trained with it
+
+    def forward(self, features: Tensor) -> Tensor:
+        return self.layers(features)
+
+    def state_dict(self, *args: Any, **options: Any) -> Any:
+        return self.__dict__["whole"].state_dict(*args, **options)
+
+    def load_state_dict(self, *args: Any, **options: Any) -> Any:
+        return self.__dict__["whole"].load_state_dict(*args, **options)
+
+
+class Features:
+    """`learner`, what learns, and `data`, which gives it features in place of images.
+
+    Epoch e of the training sees view e mod `views` of each image: view 0 as evaluation sees it, the others augmented.
+    """
+
+    def __init__(self, network: nn.Module, cut: int, data: Data, recipe: Recipe, views: int, say: Callable[[str], Any]):
+        self.network, self.cut, self.images, self.recipe, self.say = network, cut, data, recipe, say
+        self.views = views if data.train.augment is not None else 1
+        self.learner = FromFeatures(network, cut)
+        self.before = list(network.head.children())[:cut]  # type: ignore[union-attr]
+        train, plain = FeatureLoader(self, data.train, self.views), FeatureLoader(self, data.plain, 1)
+        self.data = dataclasses.replace(data, train=train, plain=plain)  # type: ignore[arg-type]
+        self._tables: dict[int, Table] = {}
+
+    def autocast(self) -> AbstractContextManager:
+        bf16 = self.recipe.precision == "bf16"
+        return torch.autocast(self.images.train.device.type, torch.bfloat16) if bf16 else nullcontext()
+
+    def compute(self, images: Tensor) -> Tensor:
+        """(B, C, H, W) -> features (B, …) float32, by the frozen layers."""
+        with evaluating(self.network), self.autocast():
+            x = self.network.maps(images)[-1]  # type: ignore[operator]
+            for layer in self.before:
+                x = layer(x)
+            return x.float()
+
+    def sample(self, images: Batch) -> Batch:
+        """A batch of images as its features, to measure a step with."""
+        return dataclasses.replace(images, images=self.compute(images.images))
+
+    def table(self, view: int) -> Table:
+        """The features of a view, from memory, from disk, or computed now."""
+        if view not in self._tables:
+            if not distributed.is_main():
+                distributed.barrier()  # the first process computes
+            self._tables[view] = self._load(view) or self._make(view)
+            if distributed.is_main():
+                distributed.barrier()
+        return self._tables[view]
+
+    def index(self, view: int) -> np.ndarray:
+        """Which images: all of every part, or only what is learnt from where they are augmented."""
+        parts = self.images.splits
+        return np.sort(parts["train"] if view else np.unique(np.concatenate([parts[name] for name in parts])))
+
+    def key(self, view: int) -> str:
+        data, loader = self.images.dataset, self.images.train
+        facts = {
+            "schema": SCHEMA, "torch": torch.__version__, "precision": self.recipe.precision,
+            "device": loader.device.type, "data": data.hash(), "images": _hash(self.index(view)),
+            "preprocess": self.images.plain.preprocess.settings(), "model": str(self.recipe.model),
+            "options": repr(sorted(self.recipe.model_options.items())), "cut": self.cut,
+            "weights": self._weights(), "view": view,
+            "augment": None if view == 0 else [repr(loader.augment), loader.seed],
+        }  # fmt: skip
+        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+    def _weights(self) -> str:
+        """Of every tensor before the layers that learn."""
+        learns = {f"head.{name}" for name in self.network.head.state_dict() if int(name.split(".")[0]) >= self.cut}  # type: ignore[union-attr]
+        digest = hashlib.sha256()
+        for name, value in self.network.state_dict().items():
+            if name not in learns and not name.endswith("num_batches_tracked"):
+                digest.update(f"{name} {tuple(value.shape)}".encode())
+                digest.update(np.ascontiguousarray(value.detach().float().cpu().numpy()).tobytes())
+        return digest.hexdigest()
+
+    def _path(self, view: int) -> Path:
+        return cache_folder() / "features" / f"{self.key(view)}.npz"
+
+    def _load(self, view: int) -> Table | None:
+        path, index = self._path(view), self.index(view)
+        try:
+            with np.load(path, allow_pickle=False) as saved:
+                table = Table(index, *(torch.from_numpy(saved[name]) for name in ("features", "sizes", "matrices")))
+        except (OSError, ValueError, KeyError, EOFError):
+            return None
+        except Exception:  # zipfile.BadZipFile and what else a damaged file may lead to
+            return None
+        path.touch()
+        self.say(f"Features of {len(index):,} images: those of an earlier training, {path.parent}")
+        return table.to(self.images.train.device) if table.whole() else None
+
+    def _make(self, view: int) -> Table:
+        index, loader = self.index(view), self.images.train if view else self.images.plain
+        kind = "augmented " if view else ""
+        self.say(f"Features of {len(index):,} {kind}images, {'view ' + str(view) if view else 'computed once'}")
+        parts = [
+            (self.compute(batch.images), batch.sizes, batch.matrices, batch.weights)
+            for batch in loader.batches(index, view, AT_ONCE)
+        ]
+        features, sizes, matrices, _ = (torch.cat(column) for column in zip(*parts, strict=True))
+        table = Table(index, features, sizes, matrices)
+        if distributed.is_main() and not loader.failed:
+            arrays = {name: getattr(table, name).cpu().numpy() for name in ("features", "sizes", "matrices")}
+            keep_arrays(self._path(view), **arrays)
+            make_room(cache_folder() / "features", ROOM)
+        return table
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Table:
+    """Features (n, …) of the images `index` (n,), ascending; with what a batch says of each image."""
+
+    index: np.ndarray
+    features: Tensor
+    sizes: Tensor  # (n, 2)
+    matrices: Tensor  # (n, 3, 3)
+
+    def whole(self) -> bool:
+        return len(self.index) == len(self.features) == len(self.sizes) == len(self.matrices)
+
+    def to(self, device: torch.device) -> Table:
+        return Table(self.index, self.features.to(device), self.sizes.to(device), self.matrices.to(device))
+
+    def rows(self, index: np.ndarray) -> Tensor:
+        return torch.from_numpy(np.searchsorted(self.index, index)).to(self.features.device)
+
+
+class FeatureLoader:
+    """Takes the place of a Loader: the same batches, with features (B, …) in place of images."""
+
+    resident_bytes = 0
+
+    def __init__(self, features: Features, images: Loader, views: int):
+        self.features, self.images, self.views = features, images, views
+        self.device, self.failed, self.wait_seconds = images.device, images.failed, 0.0
+        self.count = images.count
+
+    def batches(
+        self, order: np.ndarray, epoch: int, batch_size: int, start: int = 0, shard: tuple[int, int] = (0, 1),
+        drop_last: bool = False,
+    ) -> Iterator[Batch]:  # fmt: skip
+        """As `Loader.batches`."""
+        table, order = self.features.table(epoch % self.views), np.asarray(order, np.int64)
+        weights, lost = np.asarray(self.images.dataset.weights, np.float32), self.features.images.failed()
+        for number, slots in enumerate(parts_of(len(order), batch_size, shard=shard, drop_last=drop_last)[start:]):
+            filler = not len(slots)
+            index = order[[(start + number) * batch_size]] if filler else order[slots]
+            rows, chosen = table.rows(index), torch.from_numpy(0 * weights[index] if filler else weights[index])
+            if lost:
+                chosen[[self.images.dataset.images.name(int(i)) in lost for i in index]] = 0
+            positions = torch.full((len(index),), -1) if filler else torch.from_numpy(index)
+            targets = map_tensors(self.images.targets(index), lambda t: t.to(self.device))
+            yield Batch(
+                table.features[rows], targets, positions.to(self.device), chosen.to(self.device), table.sizes[rows],
+                table.matrices[rows],
+            )  # fmt: skip
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+def make_room(folder: Path, limit: int) -> None:
+    """Remove the files that were not used for longest until all together have at most `limit` bytes."""
+    files = sorted(((f.stat().st_mtime, f.stat().st_size, f) for f in folder.glob("*.npz")), reverse=True)
+    total = 0
+    for _, size, file in files:
+        total += size
+        if total > limit and file is not files[0][2]:
+            file.unlink(missing_ok=True)
+
+
+def _hash(array: np.ndarray) -> str:
+    return hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()
