@@ -37,11 +37,26 @@ def assert_parity(
     """`read` gives theirs' outputs in training as a list: the logits, then those of the auxiliary heads, first head
     first. Both networks are changed.
     """
-    renaming = renaming or Renaming()
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)  # small work: threads would wait for each other
+    try:
+        _assert_parity(ours.double(), theirs.double(), renaming or Renaming(), size, channels, batch, read)
+    finally:
+        torch.set_num_threads(before)
+
+
+def _assert_parity(
+    ours: nn.Module,
+    theirs: nn.Module,
+    renaming: Renaming,
+    size: int | tuple[int, int],
+    channels: int,
+    batch: int,
+    read: Read,
+) -> None:
     height, width = (size, size) if isinstance(size, int) else size
     generator = torch.Generator().manual_seed(0)
     images = torch.randn(batch, channels, height, width, generator=generator, dtype=torch.float64)
-    ours, theirs = ours.double(), theirs.double()
     _draw(theirs, generator)
     ours.load_state_dict(renaming.state_to_ours(theirs.state_dict()))
     assert_names_go_both_ways(ours, theirs, renaming)

@@ -1,4 +1,5 @@
-"""Global pooling: each channel's map becomes one number, its mean or its maximum. (B, C, H, W) -> (B, C).
+"""Global pooling: each channel's map becomes one number, its mean or its maximum. (B, C, H, W) -> (B, C). Adaptive
+pooling: it becomes a grid of means.
 
 Maximum: the gradient goes to the winner alone (the first one among equals). The forms below are the fast ones for
 channels-last maps on a CPU, forward and backward; `amax` is slower there by a factor of six, and shares the gradient
@@ -35,6 +36,23 @@ class GlobalMaxPool(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return global_max_pool(x)
+
+
+class AdaptiveAveragePool(nn.Module):
+    """Means over a grid of `side` × `side` cells, whatever the map's size: (B, C, H, W) -> (B, C, side, side).
+
+    A map of that size stays as it is: torch's own would copy it, and has no deterministic gradient on a GPU.
+    """
+
+    def __init__(self, side: int):
+        super().__init__()
+        self.side = side
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x if x.shape[-2:] == (self.side, self.side) else F.adaptive_avg_pool2d(x, self.side)
+
+    def extra_repr(self) -> str:
+        return str(self.side)
 
 
 GLOBAL_POOLS: dict[str, type[nn.Module]] = {"average": GlobalAveragePool, "max": GlobalMaxPool}
