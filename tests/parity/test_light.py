@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch import nn
 
+from hubel.models import densenet, mobilenet, mobilenetv2
 from hubel.models import efficientnet as efficient
 from hubel.models.efficientnet_weights import LITE_WEIGHTS
 from hubel.models.renaming import peer_of, renaming_of
@@ -26,11 +27,6 @@ def theirs(function, library, **options):
     return torchvision.models.get_model(name, **options)
 
 
-def check(function, library, size=48, **options):
-    ours = function(classes=7, input=(3, size, size), **options)
-    assert_parity(ours, theirs(function, library, num_classes=7), renaming_of(function, library), size)
-
-
 def shapes_on_paper(function, library):
     """Names and shapes of all weights, ours under their names and theirs, and both networks; nothing is computed."""
     with torch.device("meta"):
@@ -43,13 +39,83 @@ def normalisations(network):
     return [(m.eps, m.momentum) for m in network.modules() if isinstance(m, nn.BatchNorm2d)]
 
 
+def cut(modules, first, count):
+    """Of `count` stages keep the first block, of the second stage two: all kinds of blocks at a third of the cost."""
+    for i in range(count):
+        modules[first + i] = modules[first + i][: 2 if i == 1 else 1]
+
+
+def cut_pair(function, library, side):
+    """Ours and theirs, both cut."""
+    ours, other = function(classes=7, input=(3, side, side)), theirs(function, library, num_classes=7)
+    stages, offset = (other.blocks, 0) if library == "timm" else (other.features, 1)
+    cut(ours.stages, 0, len(ours.stages))
+    cut(stages, offset, len(ours.stages))
+    return ours, other
+
+
 @pytest.mark.parametrize("library", ["torchvision", "timm"])
 def test_efficientnet_b0(library):
-    check(efficient.efficientnet_b0, library)
+    function = efficient.efficientnet_b0
+    assert_parity(*cut_pair(function, library, 48), renaming_of(function, library), 48)
 
 
 def test_efficientnet_lite0_and_same_padding_at_an_odd_size():
-    check(efficient.efficientnet_lite0, "timm", 57)
+    function = efficient.efficientnet_lite0
+    assert_parity(*cut_pair(function, "timm", 57), renaming_of(function, "timm"), 57)
+
+
+@pytest.mark.parametrize("library, width", [("torchvision", 0.25), ("timm", 0.35)])
+def test_mobilenetv2(library, width):
+    function = mobilenetv2.mobilenetv2
+    ours = function(classes=7, input=(3, 48, 48), width=width)
+    if library == "timm":
+        other = peers.timm().create_model("mobilenetv2_035", num_classes=7)
+    else:
+        other = theirs(function, library, num_classes=7, width_mult=width)
+    assert_parity(ours, other, renaming_of(function, library), 48)
+
+
+def test_mobilenetv1():
+    function = mobilenet.mobilenetv1
+    assert_parity(*cut_pair(function, "timm", 48), renaming_of(function, "timm"), 48)
+
+
+def small_densenet(channels=3):
+    stem = nn.Sequential(nn.Conv2d(channels, 16, 7, 2, padding=3, bias=False), nn.BatchNorm2d(16), nn.ReLU())
+    pool = nn.MaxPool2d(3, 2, padding=1)
+    return densenet.DenseNet(7, stem, pool, 16, (2, 1, 3, 1), densenet.Growth(8))
+
+
+@pytest.mark.parametrize("library", ["torchvision", "timm"])
+def test_densenet(library):
+    if library == "timm":
+        peers.timm()
+        from timm.models.densenet import DenseNet
+    else:
+        peers.torchvision()
+        from torchvision.models import DenseNet
+
+    names = {"num_init_features": 16} if library == "torchvision" else {}
+    other = DenseNet(growth_rate=8, block_config=(2, 1, 3, 1), num_classes=7, **names)
+    assert_parity(small_densenet(), other, renaming_of(densenet.densenet121, library), 48)
+
+
+def test_every_mobilenet_has_the_weights_of_its_peers():
+    for function, library in (
+        (mobilenetv2.mobilenetv2, "torchvision"),
+        (mobilenetv2.mobilenetv2, "timm"),
+        (mobilenet.mobilenetv1, "timm"),
+    ):
+        (found, expected), ours, other = shapes_on_paper(function, library)
+        assert found == expected
+        assert normalisations(ours) == normalisations(other)
+
+
+@pytest.mark.parametrize("depth", [121, 161, 169, 201])
+def test_every_densenet_has_torchvisions_weights(depth):
+    (found, expected), *_ = shapes_on_paper(getattr(densenet, f"densenet{depth}"), "torchvision")
+    assert found == expected
 
 
 @pytest.mark.parametrize("name", LETTERS)

@@ -8,11 +8,12 @@ activation: a ReLU on few channels loses what it cuts off. MobileNet v2 and Effi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from torch import Tensor, nn
 
+from hubel.errors import UserError
 from hubel.models.base import Head, Network
 from hubel.models.options import rates
 from hubel.nn.activations import choice
@@ -28,7 +29,7 @@ PADDINGS = ("symmetric", "same")
 class ConvUnit:
     """Convolution, batch norm, activation, as a family makes them. `padding`: "symmetric", or TensorFlow's "same"."""
 
-    activation: Callable[[], nn.Module] = nn.ReLU6
+    activation: type[nn.Module] = nn.ReLU6
     padding: str = "symmetric"
     epsilon: float = 1e-5
     momentum: float = 0.1
@@ -130,3 +131,10 @@ def multiple_of_8(width: float) -> int:
     """The nearest multiple of 8 (at least 8), or the next one where that would take more than a tenth away."""
     rounded = max(8, int(width + 4) // 8 * 8)
     return rounded + 8 if rounded < 0.9 * width else rounded
+
+
+def width_factor(value: float) -> float:
+    """A multiplier of widths, above 0 and up to 8, or UserError."""
+    if not 0 < value <= 8:
+        raise UserError(f"Option 'width' needs a number above 0 and up to 8, got {value}.")
+    return float(value)
