@@ -11,7 +11,6 @@ classes.txt beside lists them. Coordinates are pixels.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -69,29 +68,22 @@ def read(
     made = objects_of if columns.box else targets_of
     values = made(rows, _known_classes(root), asked)
     images, looks = _images(str(root), rows.names, channels, max_pixels)
-    values.columns |= rows.facts()
+    unlisted = _unlisted(root, rows, columns)
+    about = (*_notes(table, columns, len(rows.names)), *chosen.notes, *more, *values.notes, *columns.finder.notes())
     dataset = Dataset(
         printable(root.name if path.is_dir() else path.stem),
         images,
-        values.columns,
+        values.columns | rows.facts(),
         values.classes,
         rows.splits(),
         rows.weights(),
         source=str(path.resolve()),
         format="csv",
-        notes=(
-            *_notes(table, columns, len(rows.names)),
-            *chosen.notes,
-            *more,
-            *values.notes,
-            *columns.finder.notes(),
-            *rows.notes,
-            *looks,
-        ),
+        notes=(*about, *rows.notes, *looks, *unlisted),
+        findings=tuple(rows.findings),
         traits={"identities": True} if columns.identities and not columns.box else {},
     )
-    dataset = replace(dataset, notes=(*dataset.notes, *_unlisted(root, rows, columns)))
-    return _without_faulty(replace(dataset, findings=tuple(rows.findings)), rows.findings, bool(columns.box))
+    return _without_faulty(dataset, rows.findings, bool(columns.box))
 
 
 def _words(given: Words) -> tuple[str, ...]:

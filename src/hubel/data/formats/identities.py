@@ -182,16 +182,8 @@ def _dataset(
     if more:
         gathered.parts = {"train": list(range(count)), "test": list(range(count, len(gathered.names)))}
         notes.append(f"one_shot_runs: {len(tables['trials']):,} trials, whose {len(more):,} images are the test part")
-    file = file_of(path)
-    if file is not None and not more:
-        pairs = read_pairs(file, path.resolve())
-        found = positions_of(pairs, gathered)
-        known = (found >= 0).all(1)
-        tables["pairs"] = found[known]
-        gathered.findings += pairs.findings
-        notes.append(f"{printable(file.name)}: {int(known.sum()):,} pairs")
-        if not known.all():
-            notes.append(f"{int((~known).sum()):,} pairs name images in no identity's folder and are left out")
+    else:
+        notes += _add_pairs(path, gathered, tables)
     splits = gathered.splits()
     images = gathered.images(channels, max_pixels)
     return Dataset(
@@ -207,6 +199,22 @@ def _dataset(
         tables=tables,
         traits={"identities": True},
     )
+
+
+def _add_pairs(path: Path, gathered: Gathered, tables: dict[str, np.ndarray]) -> list[str]:
+    """The table of pairs beside the folders, where there is one; gives notes on it."""
+    file = file_of(path)
+    if file is None:
+        return []
+    pairs = read_pairs(file, path.resolve())
+    found = positions_of(pairs, gathered)
+    known = (found >= 0).all(1)
+    tables["pairs"] = found[known]
+    gathered.findings += pairs.findings
+    notes = [f"{printable(file.name)}: {int(known.sum()):,} pairs"]
+    if not known.all():
+        notes.append(f"{int((~known).sum()):,} pairs name images in no identity's folder and are left out")
+    return notes
 
 
 def _numbers(words: Sequence[str], order: Sequence[str] | None) -> np.ndarray:
