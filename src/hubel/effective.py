@@ -95,7 +95,8 @@ def _schedule(session: Session) -> dict[str, tuple[Any, str]]:
         return {}
     assert isinstance(made, Schedule)
     shape = made.shape
-    known = {f"schedule.{key}": (getattr(shape, key), f"{name}'s own") for key in ("gamma", "every", "final", "peak")}
+    own = ("gamma", "every", "final", "peak", "cycles")
+    known = {f"schedule.{key}": (getattr(shape, key), f"{name}'s own") for key in own}
     known["schedule.warmup"] = (0.0, "none")
     return _that_apply(known, "schedule", name, APPLIES_SCHEDULE)
 
