@@ -38,6 +38,7 @@ FIXED: dict[str, tuple[Any, str]] = {  # left open, an option means this whateve
     "regularize.clip_value": (None, "the gradient is not limited"),
     "regularize.max_norm": (None, "the weights are not limited"),
     "regularize.ema": (0.0, "no running average"),
+    "regularize.mean": (None, "no mean over the last part of the training"),
     "regularize.patience": (None, "every epoch is trained"),
 }
 
