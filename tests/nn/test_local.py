@@ -64,7 +64,7 @@ def test_the_shared_gradient_is_the_sum_over_the_places():
     x = torch.randn(4, 2, 6, 5)
     for module in (layer, convolution):
         module(x).square().sum().backward()
-    torch.testing.assert_close(layer.weight.grad.unflatten(0, (-1, 3)).sum(0), convolution.weight.grad)
+    torch.testing.assert_close(layer.weight.grad.unflatten(0, (-1, 3)).sum(0), convolution.weight.grad.flatten(1))
     torch.testing.assert_close(layer.bias.grad.unflatten(0, (-1, 3)).sum(0), convolution.bias.grad)
 
 
