@@ -9,6 +9,7 @@ from __future__ import annotations
 import pickle
 import re
 import tempfile
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -54,7 +55,9 @@ def _read_safe(path: Path) -> Tensors:
 
 def _unpickle(path: Path) -> Any:
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():  # of how it is pickled: what can't be read is said below
+            warnings.simplefilter("ignore")
+            return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as fault:
         reason = re.sub(r"\s+", " ", str(fault).partition("Please file")[0])
         refused = re.search(r"GLOBAL (\S+)", reason)
@@ -70,22 +73,23 @@ def _unpickle(path: Path) -> Any:
 
 def clean(found: Any) -> dict[str, Tensor]:
     """The state dict in what was read, without the prefixes of wrappers; contiguous, each with memory of its own."""
-    for _ in range(3):
-        inner = next((found[key] for key in INSIDE if isinstance(found, Mapping) and _is_state(found.get(key))), None)
-        if inner is None:
-            break
-        found = inner
-    if not _is_state(found):
+    state = _state(found)
+    if state is None:
         raise UserError(f"There is no state dict in the file, which holds {_words(found)}. Save network.state_dict().")
-    tensors = {str(name): value for name, value in found.items() if torch.is_tensor(value)}
+    tensors = {str(name): value for name, value in state.items() if torch.is_tensor(value)}
     for prefix in PREFIXES:
         if tensors and all(name.startswith(prefix) for name in tensors):
             tensors = {name.removeprefix(prefix): value for name, value in tensors.items()}
     return {OLD.sub(r"\1\2.", name): value.detach().clone().contiguous() for name, value in tensors.items()}
 
 
-def _is_state(value: Any) -> bool:
-    return isinstance(value, Mapping) and any(torch.is_tensor(item) for item in value.values())
+def _state(found: Any) -> Mapping[str, Any] | None:
+    """The mapping to tensors in `found`, maybe under one of the names of INSIDE."""
+    if not isinstance(found, Mapping):
+        return None
+    inner = (_state(found[key]) for key in INSIDE if key in found)
+    own = found if any(torch.is_tensor(value) for value in found.values()) else None
+    return next((state for state in inner if state is not None), own)
 
 
 def _words(found: Any) -> str:
