@@ -25,7 +25,7 @@ import numpy as np
 import torch
 from augment_peers import albumentations_of, torchvision_of
 from common import describe, machine, ratio, save, spread, table
-from data import SIZE, photograph
+from data_material import SIZE, photograph
 from PIL import Image
 from sharpness import sharpness, with_opencv, with_torchvision
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 import cv2
 import numpy as np
 import torch
-from data import SIZE, photograph
+from data_material import SIZE, photograph
 
 from hubel.data.geometric import turning
 from hubel.ops.geometry import compose, scaling, translation

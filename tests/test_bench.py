@@ -97,6 +97,19 @@ def test_windows_shift_and_mirror():
         torch.testing.assert_close(got[b], wanted, rtol=1e-4, atol=1e-5)
 
 
+IMPORT_ALL = """
+import importlib, pathlib, sys
+sys.path.insert(0, sys.argv[1])
+for path in sorted(pathlib.Path(sys.argv[1]).glob("*.py")):
+    importlib.import_module(path.stem)
+"""
+
+
+def test_every_script_finds_what_it_imports():
+    """Peers are imported where they take part, so that one that is missing only misses its row."""
+    subprocess.run([sys.executable, "-c", IMPORT_ALL, BENCH], check=True)
+
+
 @pytest.mark.parametrize("script", ["train.py", "kill.py"])
 def test_help(script):
     found = subprocess.run([sys.executable, BENCH / script, "--help"], capture_output=True, text=True, check=True)
