@@ -101,23 +101,47 @@ def test_an_unknown_name_is_refused():
         initialise(nn.Linear(2, 2), "xavir")
 
 
-def through(layers, activation, name, gain=1.0, width=256, networks=8):
-    """Mean square of the signal after each of `layers` layers, from 1 at the input, averaged over networks."""
+LAYERS = 50
+
+
+def dense(width=128):
+    return nn.Linear(width, width, bias=False)
+
+
+def convolution(width=48):
+    """Around a torus: at a border with zeros a little of the signal is lost in every layer."""
+    return nn.Conv2d(width, width, 3, padding=1, padding_mode="circular", bias=False)
+
+
+def through(make, activation, name, gain=1.0, networks=4):
+    """(networks, LAYERS + 1): the mean square of the signal at the input, where it is near 1, and after each layer."""
     generator = torch.Generator().manual_seed(999)  # other numbers than the weights'
-    total = torch.zeros(layers)
+    layer, found = make(), torch.zeros(networks, LAYERS + 1)
+    shape = (64, layer.in_features) if isinstance(layer, nn.Linear) else (4, layer.in_channels, 6, 6)
     for network in range(networks):
-        x = torch.randn(64, width, generator=generator)
-        for i in range(layers):
-            layer = nn.Linear(width, width, bias=False)
+        x = torch.randn(shape, generator=generator)
+        found[network, 0] = x.pow(2).mean()
+        for i in range(LAYERS):
             initialise(layer, name, seed=1000 * network + i, gain=gain)
             x = activation(layer(x)).detach()
-            total[i] += x.pow(2).mean()
-    return (total / networks).tolist()
+            found[network, i + 1] = x.pow(2).mean()
+    return found
 
 
-def test_lecun_and_xavier_keep_the_variance_through_linear_layers():
+def growth(found):
+    """The factor of a layer: the mean over all layers of all networks; its standard error is 1 to 2 % here."""
+    return (found[:, 1:] / found[:, :-1]).mean().item()
+
+
+BOTH = pytest.mark.parametrize("make", [dense, convolution])
+
+
+@BOTH
+def test_lecun_and_xavier_keep_the_variance_through_50_linear_layers(make):
     for name in ("lecun", "xavier"):  # equal for square layers
-        assert through(24, nn.Identity(), name)[-1] == pytest.approx(1, rel=0.4)
+        found = through(make, nn.Identity(), name)
+        assert growth(found) == pytest.approx(1, abs=0.04)
+        assert 0.2 < found[:, -1].mean() < 5
 
 
 def test_xavier_keeps_the_gradient_where_layers_widen_and_narrow():
@@ -134,20 +158,24 @@ def test_xavier_keeps_the_gradient_where_layers_widen_and_narrow():
     assert gains["lecun"] == pytest.approx((1.0, 4.0), rel=0.1)
 
 
-def test_he_keeps_the_second_moment_through_relu_layers_and_xavier_halves_it():
+@BOTH
+def test_he_keeps_the_second_moment_through_50_relu_layers_and_xavier_halves_it(make):
     """E[relu(z)^2] = Var(z) / 2: the signal behind the ReLU keeps its mean square only with 2 / n_in."""
-    he, xavier = through(24, nn.ReLU(), "he"), through(24, nn.ReLU(), "xavier")
-    assert he[-1] == pytest.approx(1, rel=0.5)
-    assert xavier[-1] == pytest.approx(2.0**-24, rel=0.5)
+    he, xavier = through(make, nn.ReLU(), "he"), through(make, nn.ReLU(), "xavier")
+    assert growth(he) == pytest.approx(1, abs=0.07)
+    assert 0.02 < he[:, -1].mean() < 50  # narrow layers wander around the mean that they keep
+    assert growth(xavier) == pytest.approx(0.5, abs=0.035)
+    assert xavier[:, -1].mean() < 1e-12
 
 
-def test_tanh_needs_the_gain_of_five_thirds():
+@BOTH
+def test_tanh_needs_the_gain_of_five_thirds(make):
     """Without it the signal fades like 1 / depth; with it it settles (at a mean square near 0.42)."""
-    with_gain, without = (through(30, nn.Tanh(), "lecun", gain) for gain in (5 / 3, 1.0))
-    assert 0.8 < with_gain[-1] / with_gain[9] < 1.2
-    assert with_gain[-1] > 0.3
-    assert without[-1] / without[9] < 0.5
-    assert without[-1] < 0.05
+    with_gain, without = (through(make, nn.Tanh(), "lecun", gain).mean(0) for gain in (5 / 3, 1.0))
+    assert 0.9 < with_gain[-1] / with_gain[10] < 1.1
+    assert with_gain[-1] == pytest.approx(0.42, abs=0.04)
+    assert without[-1] / without[10] < 0.4
+    assert without[-1] < 0.04
 
 
 def train_a_little(network, steps=5):
