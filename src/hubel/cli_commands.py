@@ -29,6 +29,7 @@ RECIPE = {"recipe": ("NAME", "a measured recipe: see `hubel config --recipe NAME
 CONFIG = {"config": ("FILE", "options from a TOML file; the command line wins")}
 DOWNLOAD = {"download": ("", "fetch a built-in dataset that is missing here")}
 OUT = {"out": ("DIR", "where the run folders are (default: runs)")}
+PATH = {"path": ("WAY", "how the network runs: auto, eager, folded, fused, openvino (see docs/inference.md)")}
 PRIVATE = {"private": ("", "keep paths and file names out of the report")}
 COMMON = {
     "json": ("", "one JSON document on standard output, the rest on standard error"),
@@ -45,9 +46,9 @@ VERBS: dict[str, Verb] = {
     "evaluate": Verb(
         "score a run's network", "RUN", 1, 1,
         {"split": ("NAME", "train, train-dev, dev or test (default: all)"),
-         "data": ("SOURCE", "other data with the same classes"), **DOWNLOAD},
+         "data": ("SOURCE", "other data with the same classes"), **PATH, **DOWNLOAD},
     ),
-    "predict": Verb("say what is in images", "RUN IMAGE...", 2, None),
+    "predict": Verb("say what is in images", "RUN IMAGE...", 2, None, {**PATH}),
     "data": Verb(
         "look at data before training: what is in it, and what is wrong", "SOURCE", 1, 1,
         {"out": ("DIR", "where the page and the lists go (default: data-NAME)"),

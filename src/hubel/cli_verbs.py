@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -71,8 +72,16 @@ def evaluate(command: Command) -> Outcome:
     data: Any = command.flags.get("data")
     if data is not None and command.has("download"):
         data = api.load_dataset(data, download=True)
-    metrics = run.evaluate(split=command.flags.get("split"), data=data)
-    return 0, {"run": str(run.path), "metrics": metrics}, lambda: cli_show.metrics(metrics, run.primary)
+    metrics = run.evaluate(split=command.flags.get("split"), data=data, path=command.flags.get("path"))
+    found = {"run": str(run.path), "metrics": metrics, "path": _path_taken(run, command)}
+    return 0, found, lambda: cli_show.metrics(metrics, run.primary)
+
+
+def _path_taken(run: Any, command: Command) -> dict[str, Any]:
+    """How the network ran; said where it was not as it was trained, or where somebody asked."""
+    if (run.way.name != "eager" or command.has("path")) and not command.has("quiet"):
+        print(f"hubel: the network ran {run.way.words()}", file=sys.stderr)
+    return run.way.settings()
 
 
 def predict(command: Command) -> Outcome:
@@ -82,8 +91,14 @@ def predict(command: Command) -> Outcome:
     for image in images:
         if Path(image).is_dir():
             raise UserError(f"'{image}' is a folder; name the images: hubel predict {place} {image}/*")
-    found = api.Run.open(place).predict(images)
+    found = _predicted(api.Run.open(place), images, command)
     return 0, found, lambda: cli_show.predictions(found)
+
+
+def _predicted(run: Any, images: list[str], command: Command) -> list[dict[str, Any]]:
+    found = run.predict(images, path=command.flags.get("path", "auto"))
+    _path_taken(run, command)
+    return found
 
 
 def data(command: Command) -> Outcome:

@@ -22,14 +22,18 @@ NEEDED = {
     "torch": "torch", "numpy": "numpy", "pillow": "PIL", "opencv-python-headless": "cv2", "scikit-learn": "sklearn",
     "safetensors": "safetensors", "rich": "rich", "jinja2": "jinja2",
 }  # fmt: skip
-OPTIONAL = {"tensorboard": ("tensorboard", "--log tensorboard: pip install 'hubel[tensorboard]'")}
+OPTIONAL = {
+    "tensorboard": ("tensorboard", "--log tensorboard: pip install 'hubel[tensorboard]'"),
+    "onnx": ("onnx", "hubel export: pip install 'hubel[export]'"),
+    "openvino": ("openvino", "faster predictions on CPUs: pip install 'hubel[openvino]'"),
+}
 COMPILERS = ("c++", "g++", "clang++", "cl")
 
 
 def examine(out: Path) -> dict[str, Any]:
     """Every fact, JSON-ready. `out` is where runs will be written."""
     found: dict[str, Any] = {"problems": [], "hints": []}
-    for part in (_versions, _devices, _threads, _memory, _disk, _compiler, _optional, _data):
+    for part in (_versions, _devices, _threads, _memory, _disk, _compiler, _optional, _inference, _data):
         part(found, out)
     return found
 
@@ -127,6 +131,14 @@ def _optional(found: dict[str, Any], out: Path) -> None:
             found["hints"].append(f"{name} is not installed; it is for {purpose}")
 
 
+def _inference(found: dict[str, Any], out: Path) -> None:
+    """How `hubel predict` runs a network over many images: see inference.py."""
+    gpu = found["default_device"] != "cpu"
+    native = found["devices"][1 if gpu else 0]["native_bf16"]
+    way = "folded" if gpu else "openvino" if found["optional"]["openvino"] else "fused"
+    found["inference"] = {"path": way, "precision": "bf16" if native else "fp32"}
+
+
 def _data(found: dict[str, Any], out: Path) -> None:
     """Where Fashion-MNIST was found; the digits come with scikit-learn."""
     found["fashion_mnist"] = None
@@ -159,6 +171,7 @@ def summary(found: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("disk", f"{_gigabytes(disk['free'])} free at {disk['folder']}"),
         ("C++ compiler", found["compiler"] or "none"),
         *((name, version or "not installed") for name, version in found["optional"].items()),
+        ("predictions", f"{found['inference']['path']}, {found['inference']['precision']}, where images are many"),
         ("fashion-mnist", found["fashion_mnist"] or "not found"),
     ]
     return rows

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from hubel.data.decode import BadImage, convert, decode
 from hubel.data.python import to_array
 from hubel.driver import join_processes
 from hubel.errors import UserError
+from hubel.inference import Prepared, Way, prepared
 from hubel.options import unflatten
 from hubel.parts import load_dataset
 from hubel.rebuild import Parts, load_parts, load_weights
@@ -62,17 +65,25 @@ class Run(RunFolder):
     def network(self) -> nn.Module:
         return self.parts().network
 
-    def evaluate(self, split: str | None = None, data: Any = None) -> dict[str, dict[str, float]]:
+    way: Way | None = None  # how the network ran in the last `evaluate` or `predict`: see hubel/inference.py
+
+    def evaluate(
+        self, split: str | None = None, data: Any = None, path: str | None = None
+    ) -> dict[str, dict[str, float]]:
         """Metrics by split: of one split, of all, or of other data with the same classes.
 
-        Other data without splits counts as "test".
+        Other data without splits counts as "test". `path` is how the network runs (hubel/inference.py): by default as
+        it was trained on the run's own data, whose scores then stay the same, and as fast as can be on other data.
         """
         join_processes(self.recipe.device)
         session = self._session(data)
         wanted = list(session.dataset.splits) if split is None else [split]
         if split is not None and split not in session.dataset.splits:
             raise UserError(f"There is no part '{split}'; this data has {', '.join(session.dataset.splits)}.")
-        found = outcome.judge(session, wanted, session.autocast, session.plain())
+        session, way = self._fast(session, wanted, path or ("eager" if data is None else "auto"))
+        autocast = session.autocast if way.name == "eager" else nullcontext
+        found = outcome.judge(session, wanted, autocast, session.plain())
+        self._note_way(session.network, way)
         if "test" in wanted and data is None and distributed.is_main():
             self.note_test_look()
         return {name: evaluation.metrics for name, evaluation in found.items()}
@@ -89,15 +100,29 @@ class Run(RunFolder):
         parts.task.accepts(dataset)
         return Session(self.settings, self.recipe, dataset, parts.task, parts.network, parts.preprocess, parts.device)
 
-    def predict(self, images: Iterable[Any]) -> list[dict[str, Any]]:
+    def _fast(self, session: Session, splits: list[str], path: str) -> tuple[Session, Way]:
+        precision = session.recipe.precision or "fp32"
+        parts = Parts(session.network, session.task, session.preprocess, session.device, (), precision)
+        count = sum(len(session.dataset.splits[name]) for name in splits)
+        found, way = prepared(parts, count, max(session.recipe.batch_size or 128, 256), path)
+        return replace(session, network=found.network), way
+
+    def _note_way(self, network: nn.Module, way: Way) -> None:
+        self.way = network.way if isinstance(network, Prepared) else way
+
+    def predict(self, images: Iterable[Any], path: str = "auto") -> list[dict[str, Any]]:
         """One dict per image, in order: {"image", "prediction", "confidence", …}.
 
         `images` are paths, PIL images or arrays (H, W), (H, W, C) uint8. Raises UserError naming a file that can't be
-        read. Images of any size are brought to the network's size as in training.
+        read. Images of any size are brought to the network's size as in training. `path` is how the network runs: the
+        fastest that is installed by default, "eager" as it was trained; `way` says what became of it.
         """
         parts = self.parts()
         pixels = [(name, read(image, parts)) for name, image in named(images)]
-        return outcome.predict_images(parts, self.recipe, pixels)
+        parts, way = prepared(parts, len(pixels), 64, path)
+        found = outcome.predict_images(parts, self.recipe, pixels)
+        self._note_way(parts.network, way)
+        return found
 
     def report(self, private: bool = False) -> Path:
         """Write report.html anew from the saved weights and data, and return its path; of folds without a network

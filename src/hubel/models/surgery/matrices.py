@@ -50,7 +50,7 @@ def _windows(conv: nn.Conv2d, input: Size) -> Tensor:
     numbers = torch.arange(1, channels * height * width + 1, dtype=torch.float64).view(1, channels, height, width)
     mode = "constant" if conv.padding_mode == "zeros" else conv.padding_mode
     numbers = F.pad(numbers, conv._reversed_padding_repeated_twice, mode=mode)
-    found = F.unfold(numbers, conv.kernel_size, conv.dilation, 0, conv.stride)  # type: ignore[arg-type]
+    found = F.unfold(numbers, conv.kernel_size, conv.dilation, 0, conv.stride)
     return found[0].long().unflatten(0, (channels, -1))
 
 
