@@ -288,3 +288,10 @@ def test_photo_networks_take_any_size():
         for height, width in ((1, 1), (1, 7), (17, 2), (31, 33)):
             maps = network.eval().maps(torch.randn(1, 3, height, width))
             assert [m.shape[2:] for m in maps] == [(-(-height // s), -(-width // s)) for s in network.strides]
+
+
+def test_dropout_of_a_wide_network_stands_before_the_second_convolution_of_each_block():
+    network = on_paper(wide_resnet.wide_resnet, depth=16, dropout=0.3)
+    for block in of_kind(network, PreActivation):
+        assert [type(layer) for layer in block.f] == [nn.Conv2d, nn.BatchNorm2d, nn.ReLU, nn.Dropout, nn.Conv2d]
+        assert block.f[3].p == 0.3
