@@ -22,7 +22,7 @@ def numbers(tmp_path_factory):
 
 
 def facts_session(run, pairs):
-    return run._session(data=hubel.load_dataset(pairs).with_splits(run.splits))
+    return run.session_on(data=hubel.load_dataset(pairs).with_splits(run.splits))
 
 
 def test_the_interval_of_a_mean_error_is_that_of_a_mean(numbers):

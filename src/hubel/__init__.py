@@ -17,6 +17,7 @@ _PLACES = {
     "train": "hubel.api",
     "resume": "hubel.api",
     "Run": "hubel.api",
+    "Ensemble": "hubel.ensemble",
     "create_model": "hubel.api",
     "info": "hubel.api",
     "load_dataset": "hubel.api",

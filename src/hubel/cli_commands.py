@@ -31,6 +31,12 @@ DOWNLOAD = {"download": ("", "fetch a built-in dataset that is missing here")}
 OUT = {"out": ("DIR", "where the run folders are (default: runs)")}
 PATH = {"path": ("WAY", "how the network runs: auto, eager, folded, fused, openvino (see docs/inference.md)")}
 PRIVATE = {"private": ("", "keep paths and file names out of the report")}
+ENSEMBLE = {
+    "ensemble": ("", "average the predictions of several runs"),
+    "snapshots": ("N", "the last N snapshots of --schedule cyclic, or `all`, in place of each run's network"),
+    "dropout_samples": ("N", "average N passes with random dropout masks, and show how unsure they are"),
+    "views": ("NAME", "average views of each image: mirror, shifts, crops, ten"),
+}
 COMMON = {
     "json": ("", "one JSON document on standard output, the rest on standard error"),
     "quiet": ("", "no progress"),
@@ -44,11 +50,13 @@ VERBS: dict[str, Verb] = {
     ),
     "resume": Verb("continue a run that stopped, or give it more epochs", "RUN", 1, 1, {**PRIVATE}, "resume"),
     "evaluate": Verb(
-        "score a run's network", "RUN", 1, 1,
-        {"split": ("NAME", "train, train-dev, dev or test (default: all)"),
-         "data": ("SOURCE", "other data with the same classes"), **PATH, **DOWNLOAD},
+        "score a run's network; compare or combine several", "RUN...", 1, None,
+        {"split": ("NAME", "train, train-dev, dev or test (default: all; of comparisons all but train)"),
+         "data": ("SOURCE", "other data with the same classes"), **PATH, **ENSEMBLE,
+         "average": ("", "one network with the mean of their weights"),
+         "polyak": ("", "the running average of a run's weights, against its last weights"), **DOWNLOAD},
     ),
-    "predict": Verb("say what is in images", "RUN IMAGE...", 2, None, {**PATH}),
+    "predict": Verb("say what is in images", "RUN... IMAGE...", 2, None, {**PATH, **ENSEMBLE}),
     "data": Verb(
         "look at data before training: what is in it, and what is wrong", "SOURCE", 1, 1,
         {"out": ("DIR", "where the page and the lists go (default: data-NAME)"),

@@ -40,15 +40,26 @@ EXAMPLES = {
     "evaluate": (
         "hubel evaluate runs/digits-lenet5/1 --split test",
         "hubel evaluate runs/photos-resnet8/1 --data other_photos/",
+        "hubel evaluate runs/photos-resnet8/* --ensemble",
+        "hubel evaluate runs/photos-resnet8/1 --dropout_samples 30",
     ),
-    "predict": ("hubel predict runs/photos-resnet8/1 new/*.jpg",),
+    "predict": (
+        "hubel predict runs/photos-resnet8/1 new/*.jpg",
+        "hubel predict runs/photos-resnet8/1 runs/photos-resnet8/2 new/*.jpg",
+    ),
     "data": (
         "hubel data photos/",
         "hubel data photos.tar --augment strong --out looked_at",
         "hubel data photos/ --json",
     ),
     "convert": ("hubel convert photos.tar photos_as_coco/ --format coco",),
-    "info": ("hubel info lenet5 --input 1x28x28", "hubel info mlp --model.hidden 300,100 --input 1x28x28"),
+    "info": (
+        "hubel info",
+        "hubel info vgg16",
+        "hubel info resnet50 --input 448 --page resnet50.html --image photo.jpg",
+        "hubel info mlp --model.hidden 300,100 --input 1x28x28",
+        "hubel info net.py:Net runs/photos-resnet8/1 resnet20 --page compared.html",
+    ),
     "config": ("hubel config photos/ --epochs 5",),
     "runs": ("hubel runs", "hubel runs --prune 3", "hubel runs --prune 3 --yes", "hubel runs --prune failed --yes"),
 }
@@ -68,6 +79,9 @@ NOTES = {
     "resume": "The training goes on from its last checkpoint as if it had never stopped. Only these may change:",
 }
 
+    "evaluate": "Several runs, or one with one of the ways below, are judged on the same images: each network in a "
+    "row, then what they make together, with intervals (95 %) and the difference from the best single network. "
+    "`no difference shown`: its interval holds 0, or chance explains as much (p above 0.05).",
 
 def overview() -> str:
     return OVERVIEW.format(verbs="\n".join(f"  {name:<10} {verb.summary}" for name, verb in VERBS.items()))

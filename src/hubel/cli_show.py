@@ -76,6 +76,44 @@ def metrics(found: Mapping[str, Mapping[str, float]], primary: str | None) -> No
     _print(table)
 
 
+def compared(found: Mapping[str, Any]) -> None:
+    """By part a row for each way: the metric that decides with its interval, the difference from the best network."""
+    primary = found["primary"]
+    for part, judged in found["compared"].items():
+        table = _table(f"{part}, n = {judged['n']:,}", primary, "95 %", "difference", "95 %", "p", "",
+                       right=[primary, "difference", "p"])  # fmt: skip
+        for row in judged["rows"]:
+            table.add_row(*map(_text, [row["name"], _number(row["metrics"].get(primary)), _interval(row["interval"]),
+                                       *_difference(row), row["verdict"]]))  # fmt: skip
+        _print(table)
+        if judged.get("uncertainty"):
+            _print(_unsure(judged["uncertainty"]))
+    if found["averaged"]:
+        _print(f"averaged: {found['averaged']}")
+
+
+def _interval(pair: Sequence[float] | None, sign: str = "") -> str:
+    return "–" if pair is None else f"{pair[0]:{sign}.4f} … {pair[1]:{sign}.4f}"
+
+
+def _difference(row: Mapping[str, Any]) -> list[str]:
+    if "difference" not in row:
+        return ["", "", ""]
+    p = row["p"]
+    return [f"{row['difference']:+.4f}", _interval(row["difference_interval"], "+"), "–" if p is None else f"{p:.2g}"]
+
+
+def _unsure(means: Mapping[str, float]) -> str:
+    """Mean entropies of all images, and of those answered right and wrong."""
+    parts = []
+    for name, words in (("entropy", "entropy of the average"), ("information", "of it disagreement")):
+        told = f"{words} {means[name]:.3f} nats"
+        if f"{name}.wrong" in means:
+            told += f" (right answers {means[f'{name}.right']:.3f}, wrong ones {means[f'{name}.wrong']:.3f})"
+        parts.append(told)
+    return "; ".join(parts)
+
+
 def _spread(scores: Mapping[str, float], name: str) -> str:
     spread = scores.get(f"{name}.std")
     return _number(scores.get(name)) + (f" ± {_number(spread)}" if spread is not None else "")
@@ -107,16 +145,25 @@ def _duration(seconds: float | None) -> str:
 
 def predictions(found: Sequence[Mapping[str, Any]]) -> None:
     sure = [row.get("confidence") for row in found]
+    doubt = [_doubt(row.get("uncertainty", {})) for row in found]
     columns = ["image", "prediction", *(["confidence"] if any(share is not None for share in sure) else [])]
-    table = _table(*columns, right=["confidence"])
-    for row, share in zip(found, sure, strict=True):
-        cells = [row["image"], _words(row["prediction"]), "" if share is None else f"{share:.1%}"]
-        table.add_row(*map(_text, cells[: len(columns)]))
+    columns += ["uncertainty"] if any(doubt) else []
+    table = _table(*columns, right=["confidence", "uncertainty"])
+    for row, share, word in zip(found, sure, doubt, strict=True):
+        cells = {"image": row["image"], "prediction": _words(row["prediction"]), "uncertainty": word}
+        cells["confidence"] = "" if share is None else f"{share:.1%}"
+        table.add_row(*(_text(cells[name]) for name in columns))
     _print(table)
     partly = [row for row in found if row.get("shown", {}).get("notable")]
     _print(*(f"{_text(row['image'])}: {row['shown']['words']}" for row in partly[:SHOWN]))
     if len(partly) > SHOWN:
         _print(f"and {len(partly) - SHOWN:,} more images are cut, barred or stretched: see --json")
+
+
+def _doubt(found: Mapping[str, Any]) -> str:
+    """How unsure several networks or passes are together: nats, and the part that is disagreement; or deviations."""
+    words = [f"{found['entropy']:.3f} ({found['information']:.3f} disagreement)"] if "entropy" in found else []
+    return ", ".join([*words, *(f"± {value:.3g}" for value in found.get("deviation", ()))])
 
 
 def _words(value: Any) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+from collections.abc import Sequence
 import sys
 from pathlib import Path
 from typing import Any
@@ -68,9 +69,11 @@ def _progress(command: Command) -> str | None:
 def evaluate(command: Command) -> Outcome:
     from hubel import api
 
-    run = api.Run.open(command.words[0])
     data: Any = command.flags.get("data")
     if data is not None and command.has("download"):
+    if len(command.words) > 1 or any(command.has(flag) for flag in COMBINING):
+        return _compare(command, data)
+    run = api.Run.open(command.words[0])
         data = api.load_dataset(data, download=True)
     metrics = run.evaluate(split=command.flags.get("split"), data=data, path=command.flags.get("path"))
     found = {"run": str(run.path), "metrics": metrics, "path": _path_taken(run, command)}
@@ -83,15 +86,55 @@ def _path_taken(run: Any, command: Command) -> dict[str, Any]:
         print(f"hubel: the network ran {run.way.words()}", file=sys.stderr)
     return run.way.settings()
 
+COMBINING = ("ensemble", "average", "polyak", "snapshots", "dropout_samples", "views")
+
+
+def _compare(command: Command, data: Any) -> Outcome:
+    """Several ways to predict, judged on the same images."""
+    together = _together(command, command.words)
+    judged = together.evaluate(split=command.flags.get("split"), data=data)
+    primary = together.runs[0].primary
+    found: dict[str, Any] = {"runs": [str(run.path) for run in together.runs], "primary": primary}
+    found |= {"averaged": together.averaged(), "metrics": {k: one.rows[-1].metrics for k, one in judged.items()}}
+    found |= {"compared": {part: one.settings() for part, one in judged.items()}}
+    return 0, found, lambda: cli_show.compared(found)
+
+
+def _together(command: Command, runs: Sequence[str]) -> Any:
+    from hubel.ensemble import Ensemble
+
+    asked = [flag for flag in ("ensemble", "average", "polyak") if command.has(flag)]
+    if len(asked) > 1:
+        raise UserError(f"'--{asked[0]}' and '--{asked[1]}' are two ways to combine networks. Give one of them.")
+    if command.has("path"):
+        raise UserError("'--path' goes with one network; what is combined or compared runs as it was trained.")
+    more = [flag for flag in ("snapshots", "dropout_samples", "views") if command.has(flag)]
+    combine = {"average": "weights", "polyak": "steps"}.get(asked[0], "predictions") if asked else ""
+    word = command.flags.get("snapshots")
+    return Ensemble(
+        list(runs),
+        combine=combine or ("predictions" if more or command.verb == "predict" else "none"),
+        snapshots=0 if word == "all" else _whole(command, "snapshots"),
+        dropout_samples=_whole(command, "dropout_samples", 0) or 0,
+        views=command.flags.get("views"),
+    )
+
+
 
 def predict(command: Command) -> Outcome:
     from hubel import api
 
-    place, *images = command.words
+    runs = [word for word in command.words[1:] if (Path(word) / "config.json").exists()]
+    place, images = command.words[0], [word for word in command.words[1:] if word not in runs]
     for image in images:
         if Path(image).is_dir():
             raise UserError(f"'{image}' is a folder; name the images: hubel predict {place} {image}/*")
-    found = _predicted(api.Run.open(place), images, command)
+    if not images:
+        raise UserError(f"No images were named, only runs: hubel predict {' '.join(command.words)} IMAGE...")
+    if runs or any(command.has(flag) for flag in COMBINING):
+        found = _together(command, [place, *runs]).predict(images)
+    else:
+        found = _predicted(api.Run.open(place), images, command)
     return 0, found, lambda: cli_show.predictions(found)
 
 

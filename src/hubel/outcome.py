@@ -14,14 +14,16 @@ from hubel.rebuild import load_weights
 from hubel.report import page
 from hubel.session import Session
 from hubel.training import distributed
-from hubel.training.evaluate import Evaluation, evaluate, evaluating, predict
+from hubel.training.evaluate import During, Evaluation, evaluate, evaluating, predict, undisturbed
 from hubel.training.run import RunFolder
 from hubel.types import Batch
 
 ORDER = ("train", "train-dev", "dev", "test")
 
 
-def judge(session: Session, splits: Sequence[str], autocast: Any, loader: Any) -> dict[str, Evaluation]:
+def judge(
+    session: Session, splits: Sequence[str], autocast: Any, loader: Any, during: During = undisturbed
+) -> dict[str, Evaluation]:
     """Evaluate the session's network on `splits`, unaugmented, with the recipe's views."""
     found = {}
     size = max(session.recipe.batch_size or 128, 256)
@@ -34,6 +36,7 @@ def judge(session: Session, splits: Sequence[str], autocast: Any, loader: Any) -
             views=session.recipe.views or "single",
             autocast=autocast,
             collect=True,
+            during=during,
         )
     return found
 
@@ -85,8 +88,15 @@ def _target_arrays(targets: Any, name: str) -> dict[str, np.ndarray]:
 
 
 def predict_images(parts: Any, chosen: Any, images: Sequence[tuple[str, np.ndarray]]) -> list[dict[str, Any]]:
-    """Predictions in words for (name, image (H, W, C)) pairs, in batches of 64."""
-    found: list[dict[str, Any]] = []
+    """Predictions in words for (name, image (H, W, C)) pairs."""
+    return in_words(parts, predictions_of(parts, chosen, images), images) if images else []
+
+
+def predictions_of(
+    parts: Any, chosen: Any, images: Sequence[tuple[str, np.ndarray]], during: During = undisturbed
+) -> Any:
+    """The task's predictions for (name, image (H, W, C)) pairs, at least one, on the CPU, in batches of 64."""
+    found: list[Any] = []
     for start in range(0, len(images), 64):
         some = images[start : start + 64]
         made = [parts.preprocess.geometry(image) for _, image in some]
@@ -99,13 +109,17 @@ def predict_images(parts: Any, chosen: Any, images: Sequence[tuple[str, np.ndarr
             torch.tensor([image.shape[:2] for _, image in some]),
             torch.from_numpy(np.stack([matrix for _, matrix in made])).float(),
         )
-        with evaluating(parts.network):
-            seen = predict(parts.network, parts.task, batch, chosen.views or "single", parts.autocast).cpu()
-        found += [
-            {"image": name, **parts.task.describe(seen, row), "shown": shown(parts, image)}
-            for row, (name, image) in enumerate(some)
-        ]
-    return found
+        with evaluating(parts.network), during(parts.network):
+            found.append(predict(parts.network, parts.task, batch, chosen.views or "single", parts.autocast).cpu())
+    return type(found[0]).cat(found)
+
+
+def in_words(parts: Any, seen: Any, images: Sequence[tuple[str, np.ndarray]]) -> list[dict[str, Any]]:
+    """One dict for each of (name, image (H, W, C)), whose predictions `seen` holds."""
+    return [
+        {"image": name, **parts.task.describe(seen, row), "shown": shown(parts, image)}
+        for row, (name, image) in enumerate(images)
+    ]
 
 
 def shown(parts: Any, image: np.ndarray) -> dict[str, Any]:

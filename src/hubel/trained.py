@@ -76,7 +76,7 @@ class Run(RunFolder):
         it was trained on the run's own data, whose scores then stay the same, and as fast as can be on other data.
         """
         join_processes(self.recipe.device)
-        session = self._session(data)
+        session = self.session_on(data)
         wanted = list(session.dataset.splits) if split is None else [split]
         if split is not None and split not in session.dataset.splits:
             raise UserError(f"There is no part '{split}'; this data has {', '.join(session.dataset.splits)}.")
@@ -88,7 +88,7 @@ class Run(RunFolder):
             self.note_test_look()
         return {name: evaluation.metrics for name, evaluation in found.items()}
 
-    def _session(self, data: Any = None) -> Session:
+    def session_on(self, data: Any = None) -> Session:
         """The trained network on the run's own data and splits, or on other data of the same classes."""
         parts = self.parts()
         if data is None:
@@ -130,7 +130,7 @@ class Run(RunFolder):
         page = several.rewrite_page(self)
         if page is not None and page.name == "report.html":
             return page
-        return outcome.rewrite_report(self._session(), self, private)
+        return outcome.rewrite_report(self.session_on(), self, private)
 
 
 def named(images: Iterable[Any]) -> list[tuple[str, Any]]:

@@ -127,6 +127,10 @@ class Task:
         """(B,) how wrong each example is, larger is worse: galleries and diagnosis sort by it."""
         raise NotImplementedError
 
+    def entropy(self, predictions: Any) -> Tensor | None:
+        """(B,) nats: how unsure each prediction is; None where predictions are no probabilities."""
+        return None
+
     def metric(self) -> Metric:
         """A fresh metric; its compute() contains `primary.metric`."""
         raise NotImplementedError

@@ -103,6 +103,10 @@ class Binary(Weighed):
         return (predictions.probabilities > self.threshold).long()
 
     def scores(self, predictions: BinaryPredictions, targets: Tensor) -> Tensor:
+    def entropy(self, predictions: BinaryPredictions) -> Tensor:
+        p = predictions.probabilities
+        return torch.special.entr(p) + torch.special.entr(1 - p)
+
         """−ln p of the true class, nats."""
         return losses.binary_cross_entropy(log_odds(predictions.probabilities), targets.clamp(min=0))
 

@@ -87,6 +87,10 @@ class OneOfK(Task):
         """(B,) the probability of the answer; None where the task gives no probabilities."""
         return predictions.probabilities.amax(1)
 
+    def entropy(self, predictions: Any) -> Tensor | None:
+        """−Σ p ln p."""
+        return torch.special.entr(predictions.probabilities).sum(1)
+
     def scores(self, predictions: Any, targets: Tensor) -> Tensor:
         """−ln p_y, nats."""
         return losses.cross_entropy(log(predictions.probabilities), targets.clamp(min=0))

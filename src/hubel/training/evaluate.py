@@ -41,6 +41,13 @@ def evaluating(network: nn.Module) -> Iterator[None]:
         network.train(before)
 
 
+During = Callable[[nn.Module], AbstractContextManager]  # what holds while a network predicts: dropout that draws
+
+
+def undisturbed(network: nn.Module) -> AbstractContextManager:
+    return nullcontext()
+
+
 def predict(
     network: nn.Module, task: Task, batch: Batch, views: str, autocast: Callable[[], AbstractContextManager]
 ) -> Predictions:
@@ -57,12 +64,16 @@ def evaluate(
     views: str = "single",
     autocast: Callable[[], AbstractContextManager] = nullcontext,
     collect: bool = False,
+    during: During = undisturbed,
 ) -> Evaluation:
-    """Run `network` over `batches`. With several processes each brings its part; all get the whole result."""
+    """Run `network` over `batches`, inside `during(network)`.
+
+    With several processes each brings its part; all get the whole result.
+    """
     parts: list[tuple[Any, Any, Tensor, Tensor]] = []
     metric = task.metric()
     several = distributed.world() > 1
-    with evaluating(network):
+    with evaluating(network), during(network):
         for batch in batches:
             found = predict(network, task, batch, views, autocast)
             if collect or several:

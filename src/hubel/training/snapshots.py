@@ -49,8 +49,8 @@ def place(run: Path, number: int) -> Path:
     return run / "checkpoints" / FOLDER / f"{number:03d}"
 
 
-def load_snapshots(run: Path, most: int | None = None) -> list[Mapping[str, Tensor]]:
-    """The weights of the last `most` snapshots (None: all), the oldest first.
+def load_snapshots(run: Path, most: int | None = None) -> dict[int, Mapping[str, Tensor]]:
+    """The weights of the last `most` snapshots (None: all) by their number, the oldest first.
 
     Raises UserError where the run kept none, or fewer.
     """
@@ -61,4 +61,5 @@ def load_snapshots(run: Path, most: int | None = None) -> list[Mapping[str, Tens
         )
     if most is not None and most > len(places):
         raise UserError(f"{run} kept {len(places)} snapshots, {most} were asked for.")
-    return [checkpoint.load(found.parent)["network"] for found in places[-(most or len(places)) :]]
+    chosen = places[-(most or len(places)) :]
+    return {int(found.parent.name): checkpoint.load(found.parent)["network"] for found in chosen}
