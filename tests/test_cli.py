@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hubel import cli_verbs
+from hubel import cli_info
 from hubel.cli import main
 from hubel.cli_show import as_text
 from hubel.errors import UserError
@@ -113,7 +113,7 @@ def test_predict(stub, capsys, tmp_path):
 def test_info(capsys):
     assert main(["info", "mlp", "--input", "1x8x8", "--classes", "3", "--model.hidden", "5"]) == 0
     out = capsys.readouterr().out
-    assert "mlp: 343 parameters" in out  # 64 * 5 + 5 + 5 * 3 + 3
+    assert "mlp on 1x8x8, 3 classes\nparameters       343 (dense 100.0 %)" in out  # 64 * 5 + 5 + 5 * 3 + 3
     assert main(["info", "mlp", "--model.hiden", "5"]) == 2
     assert main(["info", "mlp", "--classes", "0"]) == 2
 
@@ -123,13 +123,13 @@ def test_info(capsys):
     [("3x32x48", (3, 32, 48)), ("1,28,28", (1, 28, 28)), ("224", (3, 224, 224)), ("20x30", (3, 20, 30))],
 )
 def test_input_shapes(word, shape):
-    assert cli_verbs.input_shape(word) == shape
+    assert cli_info.input_shape(word) == shape
 
 
 @pytest.mark.parametrize("word", ["", "x", "3x", "0", "3x0x4", "1x2x3x4", "-3"])
 def test_wrong_input_shapes(word):
     with pytest.raises(UserError, match="--input"):
-        cli_verbs.input_shape(word)
+        cli_info.input_shape(word)
 
 
 def test_config_prints_each_value_and_its_source(capsys, tmp_path):

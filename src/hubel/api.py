@@ -13,12 +13,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
 from hubel import driver, several
 from hubel.driver import Job
 from hubel.effective import effective
+from hubel.information import info
 from hubel.options import unflatten
 from hubel.parts import load_dataset, make_plain_network
 from hubel.recipe import Recipe, Setting
@@ -161,33 +161,6 @@ def create_model(
 ) -> nn.Module:
     """A fresh network by name or `file.py:Class`; `input` is (C, H, W). UserError for unknown names and options."""
     return make_plain_network(name, options, classes, input)
-
-
-def info(name: Any, *, classes: int = 10, input: tuple[int, int, int] = (3, 32, 32), **options: Any) -> dict[str, Any]:
-    """Parameters, and each layer's name, type, output shape and parameters, for one image of shape `input`."""
-    network = create_model(name, classes=classes, input=input, **options).eval()
-    layers: list[dict[str, Any]] = []
-
-    def note(label: str, module: nn.Module) -> None:
-        def look(module: nn.Module, inputs: Any, output: Any) -> None:
-            shape = list(output.shape[1:]) if torch.is_tensor(output) else None
-            count = sum(p.numel() for p in module.parameters(recurse=False))
-            layers.append({"name": label, "type": type(module).__name__, "output": shape, "parameters": count})
-
-        module.register_forward_hook(look)
-
-    for label, module in network.named_modules():
-        if label and not list(module.children()):
-            note(label, module)
-    with torch.no_grad():
-        network(torch.zeros(1, *input))
-    return {
-        "model": str(name),
-        "input": list(input),
-        "classes": classes,
-        "parameters": sum(p.numel() for p in network.parameters()),
-        "layers": layers,
-    }
 
 
 def _refuse_in_child() -> None:

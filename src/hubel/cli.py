@@ -161,7 +161,7 @@ def _dispatch(words: list[str], as_json: bool, interrupts: list[float]) -> tuple
         return _print_help(cli_help.verb(command.verb), as_json)
     from hubel import cli_verbs
 
-    if command.verb in TORCH:
+    if command.verb in TORCH and (command.words or command.verb != "info"):  # which lists names
         importlib.import_module("hubel.api")
         if interrupts:
             raise KeyboardInterrupt

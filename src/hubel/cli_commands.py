@@ -72,9 +72,12 @@ VERBS: dict[str, Verb] = {
         {"format": ("NAME", "the format of OUT: see below"), **DOWNLOAD},
     ),
     "info": Verb(
-        "a network's layers, shapes and parameters", "MODEL", 1, 1,
-        {"input": ("SIZE", "3x32x32 (channels x height x width) or 224 (default: 3x32x32)"),
-         "classes": ("K", "outputs (default: 10)")}, "model",
+        "what networks there are, and what one costs and sees", "[MODEL...]", 0, None,
+        {"input": ("SIZE", "3x32x32 (channels x height x width) or 224 (default: what it wants)"),
+         "classes": ("K", "outputs (default: 1000 for networks made for ImageNet, else 10)"),
+         "depth": ("N", "show blocks down to N names, such as 2 for stages.0 (default: what fits a screen)"),
+         "page": ("FILE", "also write a page: layers, volumes; of several networks a plot"),
+         "image": ("PHOTO", "on the page: what cells see of this photo")}, "model",
     ),
     "report": Verb("write a run's report anew", "RUN", 1, 1, {**PRIVATE}),
     "config": Verb(

@@ -72,6 +72,11 @@ NOTES = {
     "annotations, counts, sizes, augmented images, and each finding with its file, reason, picture and what to do; "
     "findings.json is the same for programs. What is an error stands in quarantine.csv, which "
     "`hubel train SOURCE --quarantine FILE` leaves out.",
+    "info": "Without a MODEL the networks that have a name. MODEL is one of them, your own as file.py:Net, or a run "
+    "folder. Columns: weights are parameters; mults the multiplications of convolutions and dense layers for one "
+    "image, % their share; MB (kB) the memory of a layer's output, train what is kept of it for the way back; field, "
+    "jump and start are its receptive field in pixels: how many a cell sees, from cell to cell, and where the centre "
+    "of the first one is. Several MODELs are compared; a run's score stands beside its cost.",
     "convert": "Formats: coco, yolo, voc, masks, csv, folder, identities, pairs, npz, idx. OUT is a new folder; "
     "images are copied as they are, and what the format can't say is named.",
     "runs": "--prune N keeps the newest N runs of each dataset and network, the one with the best dev score, and any "

@@ -177,12 +177,7 @@ def placeholder(verb: str, key: str) -> str:
 def _check_words(verb: str, words: Sequence[str]) -> None:
     chosen = VERBS[verb]
     if len(words) < chosen.least:
-        known = ""
-        if verb == "info":
-            from hubel.names import MODELS
-
-            known = f"; networks: {', '.join(MODELS)}"
-        raise UserError(f"Expected: hubel {verb} {chosen.words}{known}")
+        raise UserError(f"Expected: hubel {verb} {chosen.words}")
     if chosen.most is not None and len(words) > chosen.most:
         extra = words[chosen.most]
         wanted = f"hubel {verb} {chosen.words}".rstrip()

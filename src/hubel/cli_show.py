@@ -216,15 +216,6 @@ def converted(out: str, lost: Sequence[str]) -> None:
     _print(f"written to {out}", *(f"- {sentence}" for sentence in lost))
 
 
-def network(found: Mapping[str, Any]) -> None:
-    table = _table("layer", "type", "output", "parameters", right=["output", "parameters"])
-    for layer in found["layers"]:
-        shape = "x".join(map(str, layer["output"])) if layer["output"] else "–"
-        table.add_row(_text(layer["name"]), layer["type"], shape, f"{layer['parameters']:,}")
-    _print(table)
-    _print(f"{found['model']}: {found['parameters']:,} parameters")
-
-
 def settings(found: Mapping[str, Mapping[str, Any]]) -> None:
     """A row per option: value, where it came from and why; a recipe's reason, the same for all, once below."""
     table = _table("option", "value", "from", "why")

@@ -21,8 +21,8 @@ def output(operation: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> An
     rule = RULES.get(name_of(operation)) or RULES.get(f"{name_of(operation)}.{operation._overloadname}")
     if rule is not None:
         return rule(*args, **kwargs)
-    if is_pointwise(operation) and operation._schema.is_mutable and not kwargs:
-        return args[0]
+    if name_of(operation).endswith("_") and torch.Tag.inplace_view not in operation.tags:
+        return args[0]  # x.add_(y), x.normal_(): it stays where it is
     tensors = [a for a in args if isinstance(a, Tensor)]
     plain = not kwargs and tensors and all(t.is_floating_point() and t.dtype == tensors[0].dtype for t in tensors)
     if is_pointwise(operation) and plain and name_of(operation) not in COMPARISONS:
@@ -174,10 +174,6 @@ def _same(x: Tensor, *rest: Any, **kinds: Any) -> Tensor:
     return x.new_empty(x.shape)
 
 
-def _itself(x: Tensor, *rest: Any, **kinds: Any) -> Tensor:
-    return x
-
-
 RULES: dict[str, Callable[..., Any]] = {
     "convolution": _convolution,
     "max_pool2d_with_indices": _max_pool,
@@ -205,8 +201,4 @@ RULES: dict[str, Callable[..., Any]] = {
     "_log_softmax": _same,
     "clone": _same,
     "empty_like": _same,
-    "bernoulli_": _itself,
-    "zero_": _itself,
-    "fill_": _itself,
-    "copy_": _itself,
 }
