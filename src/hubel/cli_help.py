@@ -79,14 +79,14 @@ NOTES = {
     "of the first one is. Several MODELs are compared; a run's score stands beside its cost.",
     "convert": "Formats: coco, yolo, voc, masks, csv, folder, identities, pairs, npz, idx. OUT is a new folder; "
     "images are copied as they are, and what the format can't say is named.",
+    "evaluate": "Several runs, or one with one of the ways below, are judged on the same images: each network in a "
+    "row, then what they make together, with intervals (95 %) and the difference from the best single network. "
+    "`no difference shown`: its interval holds 0, or chance explains as much (p above 0.05).",
     "runs": "--prune N keeps the newest N runs of each dataset and network, the one with the best dev score, and any "
     "that is running.",
     "resume": "The training goes on from its last checkpoint as if it had never stopped. Only these may change:",
 }
 
-    "evaluate": "Several runs, or one with one of the ways below, are judged on the same images: each network in a "
-    "row, then what they make together, with intervals (95 %) and the difference from the best single network. "
-    "`no difference shown`: its interval holds 0, or chance explains as much (p above 0.05).",
 
 def overview() -> str:
     return OVERVIEW.format(verbs="\n".join(f"  {name:<10} {verb.summary}" for name, verb in VERBS.items()))
