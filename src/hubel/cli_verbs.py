@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -70,10 +70,10 @@ def evaluate(command: Command) -> Outcome:
 
     data: Any = command.flags.get("data")
     if data is not None and command.has("download"):
+        data = api.load_dataset(data, download=True)
     if len(command.words) > 1 or any(command.has(flag) for flag in COMBINING):
         return _compare(command, data)
     run = api.Run.open(command.words[0])
-        data = api.load_dataset(data, download=True)
     metrics = run.evaluate(split=command.flags.get("split"), data=data, path=command.flags.get("path"))
     found = {"run": str(run.path), "metrics": metrics, "path": _path_taken(run, command)}
     return 0, found, lambda: cli_show.metrics(metrics, run.primary)
@@ -84,6 +84,7 @@ def _path_taken(run: Any, command: Command) -> dict[str, Any]:
     if (run.way.name != "eager" or command.has("path")) and not command.has("quiet"):
         print(f"hubel: the network ran {run.way.words()}", file=sys.stderr)
     return run.way.settings()
+
 
 COMBINING = ("ensemble", "average", "polyak", "snapshots", "dropout_samples", "views")
 
@@ -117,7 +118,6 @@ def _together(command: Command, runs: Sequence[str]) -> Any:
         dropout_samples=_whole(command, "dropout_samples", 0) or 0,
         views=command.flags.get("views"),
     )
-
 
 
 def predict(command: Command) -> Outcome:
