@@ -99,14 +99,14 @@ class Binary(Weighed):
         p = predictions.probabilities
         return torch.where(self.decide(predictions) == 1, p, 1 - p)
 
-    def decide(self, predictions: BinaryPredictions) -> Tensor:
-        return (predictions.probabilities > self.threshold).long()
-
-    def scores(self, predictions: BinaryPredictions, targets: Tensor) -> Tensor:
     def entropy(self, predictions: BinaryPredictions) -> Tensor:
         p = predictions.probabilities
         return torch.special.entr(p) + torch.special.entr(1 - p)
 
+    def decide(self, predictions: BinaryPredictions) -> Tensor:
+        return (predictions.probabilities > self.threshold).long()
+
+    def scores(self, predictions: BinaryPredictions, targets: Tensor) -> Tensor:
         """−ln p of the true class, nats."""
         return losses.binary_cross_entropy(log_odds(predictions.probabilities), targets.clamp(min=0))
 

@@ -114,14 +114,14 @@ class Labels(Task):
         """(B, L) bool: which labels are answered."""
         return predictions.probabilities > self.threshold
 
-    def scores(self, predictions: LabelPredictions, targets: Tensor) -> Tensor:
-        """Mean nats over the known labels."""
-        known = ~targets.isnan()
     def entropy(self, predictions: LabelPredictions) -> Tensor:
         """Summed over the labels."""
         p = predictions.probabilities
         return (torch.special.entr(p) + torch.special.entr(1 - p)).sum(1)
 
+    def scores(self, predictions: LabelPredictions, targets: Tensor) -> Tensor:
+        """Mean nats over the known labels."""
+        known = ~targets.isnan()
         nats = losses.binary_cross_entropy(log_odds(predictions.probabilities), torch.where(known, targets, 0))
         return (nats * known).sum(1) / known.sum(1).clamp(min=1)
 

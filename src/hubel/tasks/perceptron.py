@@ -60,12 +60,12 @@ class Perceptron(OneOfK):
     def confidence(self, predictions: Any) -> None:
         return None
 
-    def scores(self, predictions: Any, targets: Tensor) -> Tensor:
-        """D of the example plus how far a right answer is from the boundary, negative: larger is worse."""
-        z, y = predictions.activations, targets.clamp(min=0)
     def entropy(self, predictions: Any) -> None:
         return None
 
+    def scores(self, predictions: Any, targets: Tensor) -> Tensor:
+        """D of the example plus how far a right answer is from the boundary, negative: larger is worse."""
+        z, y = predictions.activations, targets.clamp(min=0)
         if len(self.classes) == 2:
             return -(2 * y - 1) * z[:, 0]
         others = z.scatter(1, y[:, None], -torch.inf).amax(1)
