@@ -131,7 +131,7 @@ def _constructors(session: Session) -> dict[str, Setting]:
     """The network's and the task's options, with what their constructors take where nobody says otherwise."""
     found: dict[str, Setting] = {}
     model = session.recipe.model
-    if isinstance(model, str) and (model in names.MODELS or ".py:" in model):
+    if isinstance(model, str) and (names.ships(model) or ".py:" in model):
         own = names.parameters(names.resolve(names.MODELS, model))
         found |= _defaults("model", own, "network", f"{model.rpartition(':')[2]}'s own")
     if is_dataclass(session.task):

@@ -129,6 +129,7 @@ RECIPES: Table = {
     "small-photos": "hubel.recipes.small_photos",
 }
 LOGGERS: Table = {"tensorboard": "hubel.training.callbacks:TensorBoard"}
+TIMM = "timm:"  # before the name of a network of timm
 OWN = {id(MODELS), id(TASKS), id(LOGGERS)}  # kinds that the user may bring
 KINDS = {
     id(MODELS): "network",
@@ -139,9 +140,17 @@ KINDS = {
 }
 
 
+def ships(word: Any) -> bool:
+    """Whether it names a network of ours, or of timm."""
+    return isinstance(word, str) and (word in MODELS or word.startswith(TIMM))
+
+
 def check(table: Table, word: str) -> None:
-    """Raises UserError where `word` names nothing. Nothing is imported."""
-    if ".py:" in word and id(table) in OWN:
+    """Raises UserError where `word` names nothing. Nothing is imported, so a name of timm's is checked by `resolve`."""
+    if table is MODELS and word.startswith(TIMM):
+        if importlib.util.find_spec("timm") is None:
+            raise UserError(f"'{word}' comes with timm, which is not installed here: pip install timm")
+    elif ".py:" in word and id(table) in OWN:
         place = Path(word.rpartition(":")[0]).expanduser()
         if not place.is_file():
             raise UserError(f"There is no file {place.absolute()}; expected file.py:Class with an existing file.")
@@ -158,6 +167,8 @@ def check(table: Table, word: str) -> None:
 def resolve(table: Table, word: str) -> Any:
     """What `word` names. Raises UserError for an unknown name, and for a file that lacks the class."""
     check(table, word)
+    if table is MODELS and word.startswith(TIMM):
+        return importlib.import_module("hubel.models.timm").function_of(word.removeprefix(TIMM))
     if word not in table:
         return from_file(word)
     module, _, attribute = table[word].partition(":")

@@ -71,7 +71,7 @@ def load_parts(folder: Path, chosen: Recipe, *, model: Any = None, task: Task | 
             "first step; train again."
         ) from fault
     task = rebuild_task(saved["task"], chosen.task) if task is None else as_saved(task, saved["task"])
-    if model is None and saved["model"] not in names.MODELS and ".py:" not in saved["model"]:
+    if model is None and not names.ships(saved["model"]) and ".py:" not in saved["model"]:
         raise UserError(
             f"This run trained an own network, '{saved['model']}', that was given from Python. Give it again: "
             "Run.open(path, model=...)."

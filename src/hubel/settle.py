@@ -75,7 +75,7 @@ def settle(layers: Layers, facts: auto.Facts, recipe_name: str | None, dataset: 
 
 def wanted_size(model: Any) -> int | None:
     """The side in pixels that a network by name asks for; None for any."""
-    if isinstance(model, str) and model in names.MODELS:
+    if names.ships(model):
         return getattr(names.resolve(names.MODELS, model), "size", None)
     return None
 
