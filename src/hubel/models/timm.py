@@ -116,8 +116,8 @@ def _maker(function: Timm, input: Size, options: Mapping[str, float]) -> tuple[M
             return make, image
     what = "×".join(map(str, input)) + "".join(f", {key} {rate:g}" for key, rate in options.items())
     raise UserError(
-        f"timm's {function.name} can't be made for images of {what}: {str(faults[0]).rstrip('.')}. It was made for a side "
-        f"of {function.size} (--size {function.size})."
+        f"timm's {function.name} can't be made for images of {what}: {str(faults[0]).rstrip('.')}. It was made for a "
+        f"side of {function.size} (--size {function.size})."
     )
 
 
