@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from hubel.errors import UserError
 from hubel.metrics.confusion import Classes
 from hubel.ops import losses
+from hubel.tasks import auxiliary
 from hubel.tasks.base import check_range, mixed, write_prior
 from hubel.tasks.labels import log_odds, log_odds_of
 from hubel.tasks.one_of_k import Weighed
@@ -75,8 +76,11 @@ class Binary(Weighed):
         return 2.0 if self.output == "tanh" else 1.0
 
     def loss(self, network: nn.Module, batch: Batch) -> dict[str, Term]:
-        odds = self._slope * losses.precise(network(batch.images)).reshape(-1)
-        return {self._term_name: mixed(batch, lambda targets, weights: self._term(odds, targets, weights))}
+        def term(outputs: Tensor) -> Term:
+            odds = self._slope * losses.precise(outputs).reshape(-1)
+            return mixed(batch, lambda targets, weights: self._term(odds, targets, weights))
+
+        return auxiliary.terms(network, batch.images, self._term_name, term)
 
     @property
     def _term_name(self) -> str:

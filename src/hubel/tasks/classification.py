@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from hubel.ops import losses
+from hubel.tasks import auxiliary
 from hubel.tasks.base import check_range, mixed
 from hubel.tasks.one_of_k import ClassPredictions, Weighed, log
 from hubel.types import Batch, Term
@@ -31,8 +32,10 @@ class Classification(Weighed):
         check_range("smoothing", self.smoothing, 0, 1, closed=True)
 
     def loss(self, network: nn.Module, batch: Batch) -> dict[str, Term]:
-        logits = network(batch.images)
-        return {"cross_entropy": mixed(batch, lambda targets, weights: self._term(logits, targets, weights))}
+        def term(logits: Tensor) -> Term:
+            return mixed(batch, lambda targets, weights: self._term(logits, targets, weights))
+
+        return auxiliary.terms(network, batch.images, "cross_entropy", term)
 
     def _term(self, logits: Tensor, targets: Tensor, weights: Tensor) -> Term:
         targets = torch.where(weights > 0, targets, 0)  # an example of weight 0 may have no class

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from hubel.errors import UserError
 from hubel.ops import losses
+from hubel.tasks import auxiliary
 from hubel.tasks.one_of_k import ClassPredictions, Weighed, log
 from hubel.types import Batch, Term
 
@@ -95,8 +96,14 @@ class Hierarchical(Weighed):
                 "The task 'hierarchical' needs a network whose head it made: one with `maps` and `default_head`."
             )
         targets = torch.where(batch.weights > 0, batch.targets, 0)
-        nats = head.last.nats(head.body(network.maps(batch.images)), targets)
-        return {"cross_entropy": self.weighed(nats, targets, batch.weights)}
+        maps = network.maps(batch.images)
+        nats = head.last.nats(head.body(maps), targets)
+
+        def early(logits: Tensor) -> Term:  # auxiliary heads have one level
+            return self.weighed(losses.cross_entropy(logits, targets), targets, batch.weights)
+
+        own = {"cross_entropy": self.weighed(nats, targets, batch.weights)}
+        return own | auxiliary.early_terms(network, maps, early)
 
     def predict(self, network: nn.Module, batch: Batch, outputs: Any = None) -> ClassPredictions:
         return ClassPredictions(losses.precise(network(batch.images) if outputs is None else outputs).exp())

@@ -17,6 +17,7 @@ from hubel.errors import UserError
 from hubel.metrics.labels import Labels as LabelsMetric
 from hubel.metrics.report import rows
 from hubel.ops import losses
+from hubel.tasks import auxiliary
 from hubel.tasks.base import (
     Objective,
     Task,
@@ -97,8 +98,10 @@ class Labels(Task):
         write_prior(network, log_odds_of(weighted, absent))
 
     def loss(self, network: nn.Module, batch: Batch) -> dict[str, Term]:
-        logits = network(batch.images)
-        return {"cross_entropy": mixed(batch, lambda targets, weights: self._term(logits, targets, weights))}
+        def term(logits: Tensor) -> Term:
+            return mixed(batch, lambda targets, weights: self._term(logits, targets, weights))
+
+        return auxiliary.terms(network, batch.images, "cross_entropy", term)
 
     def _term(self, logits: Tensor, targets: Tensor, weights: Tensor) -> Term:
         known = ~targets.isnan() & (weights > 0)[:, None]

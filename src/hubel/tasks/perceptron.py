@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from hubel.metrics.confusion import Classes
 from hubel.ops import losses
+from hubel.tasks import auxiliary
 from hubel.tasks.one_of_k import OneOfK
 from hubel.types import Batch, Predictions, Term
 
@@ -43,7 +44,9 @@ class Perceptron(OneOfK):
         return 1 if len(self.classes) == 2 else len(self.classes)
 
     def loss(self, network: nn.Module, batch: Batch) -> dict[str, Term]:
-        return {"perceptron": self._term(network(batch.images), batch.targets, batch.weights)}
+        return auxiliary.terms(
+            network, batch.images, "perceptron", lambda z: self._term(z, batch.targets, batch.weights)
+        )
 
     def _term(self, activations: Tensor, targets: Tensor, weights: Tensor) -> Term:
         return losses.term(self._distance(activations, torch.where(weights > 0, targets, 0)), weights)

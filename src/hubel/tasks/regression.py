@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from hubel.errors import UserError
 from hubel.metrics.numbers import Numbers
 from hubel.ops import losses
+from hubel.tasks import auxiliary
 from hubel.tasks.base import Objective, Task, check_range, mixed, needs_column
 from hubel.tasks.one_of_k import log
 from hubel.types import Batch, Predictions, Term
@@ -100,8 +101,10 @@ class Regression(Task):
         return torch.tensor(self.statistics, dtype=losses.precise(like).dtype, device=like.device)
 
     def loss(self, network: nn.Module, batch: Batch) -> dict[str, Term]:
-        outputs = network(batch.images)
-        return {self._term_name: mixed(batch, lambda targets, weights: self._term(outputs, targets, weights))}
+        def term(outputs: Tensor) -> Term:
+            return mixed(batch, lambda targets, weights: self._term(outputs, targets, weights))
+
+        return auxiliary.terms(network, batch.images, self._term_name, term)
 
     @property
     def _term_name(self) -> str:
@@ -124,8 +127,8 @@ class Regression(Task):
         found = losses.precise(network(batch.images) if outputs is None else outputs)
         mean, deviation, low, high = self._statistics(found)
         if self.error != "bins":
-            return NumberPredictions(mean + deviation * found.reshape(len(found), len(self.names)))
-        p = found.reshape(len(found), len(self.names), self.bins).softmax(-1)
+            return NumberPredictions(mean + deviation * found.reshape(found.shape[0], len(self.names)))
+        p = found.reshape(found.shape[0], len(self.names), self.bins).softmax(-1)
         share = (p * torch.linspace(0, 1, self.bins, dtype=p.dtype, device=p.device)).sum(-1)  # in [0, 1]
         return NumberPredictions(low + (high - low) * share, p)
 

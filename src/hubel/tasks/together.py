@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,6 +50,12 @@ class View:
     def maps(self, images: Tensor) -> Any:
         """The backbone's maps; computed once for the batch's images, anew for any others."""
         return self._once("maps", self._network.maps, images)
+
+    @property
+    def auxiliary(self) -> Callable[[Any], list[Any]]:
+        """This task's part of what the auxiliary heads give."""
+        found = self._network.auxiliary  # AttributeError where it has none, as it should be
+        return lambda maps: [cut(outputs, self._name, self._widths) for outputs in found(maps)]
 
     def _once(self, key: str, function: Any, images: Tensor) -> Any:
         if images is not self._shared.get("images"):

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from hubel.errors import UserError
+from hubel.models.base import Network
 from hubel.recipe import Recipe
 from hubel.tasks.base import Player, Task
 from hubel.training import constraints, distributed
@@ -34,6 +35,12 @@ class Mover:
     trainee: nn.Module  # maybe wrapped for several processes
     plain: Trainee
     optimizer: Optimizer
+
+
+def _last(network: nn.Module) -> nn.Module:
+    """What gives the outputs: the head of a network of hubel, which tasks may call by itself, or the network."""
+    whole = isinstance(network, Network) and type(network).forward is Network.forward
+    return network.head if whole else network  # type: ignore[return-value]
 
 
 class KeptOutputs:
@@ -81,7 +88,7 @@ class Descent:
             trainee = plain if len(players) > 1 else distributed.wrap(plain, self.device)
             movers.append(Mover(trainee, plain, optimizer))
         if len(players) == 1:
-            self._hooks.append(self.network.register_forward_hook(self._kept))
+            self._hooks.append(_last(self.network).register_forward_hook(self._kept))
         return movers
 
     def take_over(self, before: Descent) -> None:
