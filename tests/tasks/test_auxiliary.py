@@ -122,8 +122,8 @@ def test_a_joint_task_gives_each_its_part():
 
 
 def train(folder, **options):
-    given = {"model": f"{__file__}:Early", "model.dropout": 0.5, "epochs": 2, "batch_size": 32, "optimizer": "sgd", "workers": 0,
-             "optimizer.lr": 0.1, "augment": "none", "precision": "fp32"}  # fmt: skip
+    given = {"model": f"{__file__}:Early", "model.dropout": 0.5, "epochs": 2, "batch_size": 32, "optimizer": "sgd",
+             "optimizer.lr": 0.1, "augment": "none", "precision": "fp32", "workers": 0}  # fmt: skip
     return hubel.train(in_memory(classes=3), out=folder, progress=Quiet(), **{**given, **options})
 
 
