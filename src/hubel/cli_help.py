@@ -53,7 +53,13 @@ EXAMPLES = {
         "hubel data photos/ --json",
     ),
     "convert": ("hubel convert photos.tar photos_as_coco/ --format coco",),
-    "info": ("hubel info lenet5 --input 1x28x28", "hubel info mlp --model.hidden 300,100 --input 1x28x28"),
+    "info": (
+        "hubel info",
+        "hubel info vgg16",
+        "hubel info resnet50 --input 448 --page resnet50.html --image photo.jpg",
+        "hubel info mlp --model.hidden 300,100 --input 1x28x28",
+        "hubel info net.py:Net runs/photos-resnet8/1 resnet20 --page compared.html",
+    ),
     "config": ("hubel config photos/ --epochs 5",),
     "runs": ("hubel runs", "hubel runs --prune 3", "hubel runs --prune 3 --yes", "hubel runs --prune failed --yes"),
 }
@@ -66,6 +72,11 @@ NOTES = {
     "annotations, counts, sizes, augmented images, and each finding with its file, reason, picture and what to do; "
     "findings.json is the same for programs. What is an error stands in quarantine.csv, which "
     "`hubel train SOURCE --quarantine FILE` leaves out.",
+    "info": "Without a MODEL the networks that have a name. MODEL is one of them, your own as file.py:Net, or a run "
+    "folder. Columns: weights are parameters; mults the multiplications of convolutions and dense layers for one "
+    "image, % their share; MB (kB) the memory of a layer's output, train what is kept of it for the way back; field, "
+    "jump and start are its receptive field in pixels: how many a cell sees, from cell to cell, and where the centre "
+    "of the first one is. Several MODELs are compared; a run's score stands beside its cost.",
     "convert": "Formats: coco, yolo, voc, masks, csv, folder, identities, pairs, npz, idx. OUT is a new folder; "
     "images are copied as they are, and what the format can't say is named.",
     "evaluate": "Several runs, or one with one of the ways below, are judged on the same images: each network in a "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 import sys
 from collections.abc import Sequence
@@ -185,28 +184,9 @@ def convert(command: Command) -> Outcome:
 
 
 def info(command: Command) -> Outcome:
-    from hubel import api, names
+    from hubel import cli_info
 
-    name = command.words[0]
-    names.check(names.MODELS, name)
-    options = {key.partition(".")[2]: value for key, value in command.options.items()}
-    classes = command.flags.get("classes", "10")
-    if not classes.isdecimal() or int(classes) < 1:
-        raise UserError(f"'--classes' needs a whole number of at least 1, got '{classes}'.")
-    shape = input_shape(command.flags.get("input", "3x32x32"))
-    found = api.info(name, classes=int(classes), input=shape, **options)
-    return 0, found, lambda: cli_show.network(found)
-
-
-def input_shape(word: str) -> tuple[int, int, int]:
-    """'3x32x48' -> (3, 32, 48) as channels, height, width; '224' -> (3, 224, 224); '28x28' -> (3, 28, 28)."""
-    match = re.fullmatch(r"(?:(\d+)[x×,])?(\d+)(?:[x×,](\d+))?", word)
-    if match is None or any(part is not None and int(part) == 0 for part in match.groups()):
-        raise UserError(f"'--input' needs CxHxW such as 3x32x32, or one side such as 224, got '{word}'.")
-    parts = [int(part) for part in match.groups() if part is not None]
-    if len(parts) == 3:
-        return parts[0], parts[1], parts[2]
-    return 3, parts[0], parts[-1]
+    return cli_info.info(command)
 
 
 def report(command: Command) -> Outcome:
