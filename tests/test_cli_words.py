@@ -79,7 +79,7 @@ def test_words_after_two_dashes_are_words():
         ("evaluate", "Expected: hubel evaluate RUN"),
         ("evaluate run --epochs 3", "takes no option of training such as '--epochs'; it takes --split"),
         ("evaluate run --model.hidden 3", "takes no option of training"),
-        ("predict run", "Expected: hubel predict RUN IMAGE..."),
+        ("predict run", "Expected: hubel predict RUN... IMAGE..."),
         ("info nosuch", "There is no network 'nosuch'"),
         ("info --page x.html", "'--page' goes with a network: hubel info MODEL --page"),
         ("resume run --seed 3", "'--seed' can't change in mid-training"),
