@@ -2,10 +2,10 @@
 
     python bench/experiments/ensembles.py --save
 
-One small convolutional network (small_cnn) for each seed, trained on `count` images for `epochs` epochs; snapshots of one
-training of as many epochs as all seeds together, beside a single network trained for as long; a training at a constant
-rate whose weights are averaged with decay 0.995 and evenly over its second half; an MLP with dropout. All are judged on
-the 10,000 test images, each against the best of the single networks that it is made of, image by image.
+One small convolutional network (small_cnn) for each seed, trained on `count` images for `epochs` epochs; snapshots of
+one training of as many epochs as all seeds together, beside a single network trained for as long; a training at a
+constant rate whose weights are averaged with decay 0.995 and evenly over its second half; an MLP with dropout. All are
+judged on the 10,000 test images, each against the best of the single networks that it is made of, image by image.
 Longer: --count 60000 --epochs 10.
 """
 
@@ -95,7 +95,7 @@ def table(found: list[dict[str, Any]]) -> list[list[str]]:
 
 
 def main() -> None:
-    asked = common.arguments(__doc__ or "", count=12000, epochs=3, seeds=(0, 1, 2, 3, 4))
+    asked = common.arguments(__doc__ or "", count=6000, epochs=3, seeds=(0, 1, 2, 3, 4))
     with tempfile.TemporaryDirectory() as folder:
         settings = {"count": asked.count, "epochs": asked.epochs, "seeds": asked.seeds}
         found = common.kept(asked.work, "ensembles", settings, lambda: measure(asked, Path(folder)))

@@ -111,15 +111,20 @@ class Ensemble:
     def _judge(self, dataset: Any, part: str) -> Judged:
         seen: list[compared.Seen] = []
         session: Any = None
-        for member, session in self._sessions(self.singles, dataset):
-            seen.append(compared.look(session, member.name, _evaluated(session, member, part)))
-        count = len(seen)
-        together = Together(session.task)
+        together: Any = None
         last: Any = None
-        for member, session in self._sessions(self.members, dataset):
+        same = self.members == self.singles  # then each is looked through once
+        for member, session in self._sessions(self.singles, dataset):
+            last = _evaluated(session, member, part)
+            seen.append(compared.look(session, member.name, last))
+            together = together or Together(session.task)
+            if same:
+                together.add(last.predictions)
+        count = len(seen)
+        for member, session in self._sessions([] if same else self.members, dataset):
             last = _evaluated(session, member, part)
             together.add(last.predictions)
-        if last is not None:
+        if self.members:
             seen.append(compared.look(session, self.name, together.evaluation(last)))
         self.what = together.what()
         rows = compared.rows(session, seen, count)
