@@ -1,8 +1,9 @@
 """The command line: `hubel VERB …`. Results go to standard output, everything else to standard error.
 
-Exit status: 0 done; 1 `doctor` found that something needed is missing; 2 something that the user can mend, said in
-one message; 70 a fault of ours, its traceback in a file; 130 after Ctrl-C. With --json standard output holds exactly
-one JSON document: the result, or {"error": message}. torch is imported by the verbs that need it, not before.
+Exit status: 0 done; 1 `doctor` found that something needed is missing, or an exported file differs; 2 something that
+the user can mend, said in one message; 70 a fault of ours, its traceback in a file; 130 after Ctrl-C. With --json
+standard output holds exactly one JSON document: the result, or {"error": message}. torch is imported by the verbs that
+need it, not before.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from hubel.cli_options import parse
 from hubel.errors import UserError
 
 Result = dict[str, Any] | list[Any]
-TORCH = ("train", "resume", "evaluate", "predict", "info", "report", "config")  # verbs that begin with a long import
+TORCH = ("train", "resume", "evaluate", "predict", "info", "export", "report", "config")  # with a long import
 TIDYING = 5.0  # seconds after Ctrl-C in which another one changes nothing
 
 

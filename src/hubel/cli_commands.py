@@ -79,6 +79,7 @@ VERBS: dict[str, Verb] = {
          "page": ("FILE", "also write a page: layers, volumes; of several networks a plot"),
          "image": ("PHOTO", "on the page: what cells see of this photo")}, "model",
     ),
+    "export": Verb("write a run's network as one ONNX file, and check it", "RUN OUT.onnx", 2, 2),
     "report": Verb("write a run's report anew", "RUN", 1, 1, {**PRIVATE}),
     "config": Verb(
         "each effective option, where it came from and why", "[SOURCE]", 0, 1, {**RECIPE, **CONFIG, **DOWNLOAD}, "all"

@@ -60,6 +60,7 @@ EXAMPLES = {
         "hubel info mlp --model.hidden 300,100 --input 1x28x28",
         "hubel info net.py:Net runs/photos-resnet8/1 resnet20 --page compared.html",
     ),
+    "export": ("hubel export runs/photos-resnet8/1 photos.onnx",),
     "config": ("hubel config photos/ --epochs 5",),
     "runs": ("hubel runs", "hubel runs --prune 3", "hubel runs --prune 3 --yes", "hubel runs --prune failed --yes"),
 }
@@ -82,6 +83,10 @@ NOTES = {
     "evaluate": "Several runs, or one with one of the ways below, are judged on the same images: each network in a "
     "row, then what they make together, with intervals (95 %) and the difference from the best single network. "
     "`no difference shown`: its interval holds 0, or chance explains as much (p above 0.05).",
+    "export": "The file takes images as uint8 (B, height, width, channels) of the network's size, with any B, and "
+    "gives what the task answers. Normalisation is inside; how images are resized, the classes and the thresholds are "
+    "in the file's metadata. Where ONNX Runtime is installed the file is run at once and compared with the network: "
+    "exit status 1 where it differs.",
     "runs": "--prune N keeps the newest N runs of each dataset and network, the one with the best dev score, and any "
     "that is running.",
     "resume": "The training goes on from its last checkpoint as if it had never stopped. Only these may change:",

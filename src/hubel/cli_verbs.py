@@ -189,6 +189,16 @@ def info(command: Command) -> Outcome:
     return cli_info.info(command)
 
 
+def export(command: Command) -> Outcome:
+    from hubel import api
+
+    place, out = command.words
+    run = api.Run.open(place)
+    made = run.export(out)
+    found = {"run": str(run.path), **made.settings()}
+    return (0 if made.agrees else 1), found, lambda: print(f"{made.path} ({made.bytes / 1e6:,.1f} MB): {made.said}")
+
+
 def report(command: Command) -> Outcome:
     from hubel import api
 

@@ -17,6 +17,7 @@ from hubel.data.decode import BadImage, convert, decode
 from hubel.data.python import to_array
 from hubel.driver import join_processes
 from hubel.errors import UserError
+from hubel.export import Exported, export
 from hubel.inference import Prepared, Way, prepared
 from hubel.options import unflatten
 from hubel.parts import load_dataset
@@ -123,6 +124,14 @@ class Run(RunFolder):
         found = outcome.predict_images(parts, self.recipe, pixels)
         self._note_way(parts.network, way)
         return found
+
+    def export(self, path: str | Path) -> Exported:
+        """Write the network as one ONNX file, and compare it with the network; see hubel/export.py.
+
+        Pixels go in, the task's answer comes out; classes, thresholds and the resizing stand in the file's metadata.
+        Raises UserError where the extra `export` is not installed or the network can't be exported.
+        """
+        return export(self.parts(), path, str(self.recipe.model))
 
     def report(self, private: bool = False) -> Path:
         """Write report.html anew from the saved weights and data, and return its path; of folds without a network
