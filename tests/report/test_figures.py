@@ -5,8 +5,10 @@ import re
 
 import numpy as np
 import pytest
+from reports import bare
 
 from hubel.report import figures
+from hubel.report.curves import curve_figures
 from hubel.report.figures import Series, curves, level
 from hubel.report.svg import Scale, element, fit, path, wants_log
 from hubel.report.text import clean, figure, is_share, percent, shorten
@@ -211,3 +213,15 @@ def test_clean_and_shorten():
     assert clean("a\u202eb\udcffc\x07") == "a‹U+202E›b\\xffc\\x07"
     assert clean("käse 日本 👩‍🔬") == "käse 日本 👩‍🔬"
     assert shorten("abcdefghij", 7) == "abcd…ij" and shorten("abc", 7) == "abc"
+
+
+def test_auxiliary_heads_have_lines_of_their_own_and_train_compares_with_dev():
+    rows = [{"epoch": e, "train.loss": 2.5 - 0.5 * e, "train.cross_entropy": 1.9 - 0.4 * e, "train.auxiliary_1": 0.6,
+             "train.auxiliary_2": 0.5, "dev.loss": 1.5 - 0.1 * e} for e in (1, 2)]  # fmt: skip
+    svg = str(curve_figures(bare(history=rows))[0])
+    y = ruler(svg, "y")
+    for name, expected in (("train", (0.9, 0.4)), ("dev", (1.4, 1.3)), ("auxiliary-1", (0.6, 0.6)),
+                           ("auxiliary-2", (0.5, 0.5))):  # fmt: skip
+        assert [y(b) for _, b in points(svg, name)] == pytest.approx(expected, abs=0.01)
+    svg = str(curve_figures(bare(history=[{"epoch": 1, "train.loss": 2.0, "train.cross_entropy": 2.0}]))[0])
+    assert 'aria-label="loss over epochs: train"' in svg

@@ -17,7 +17,7 @@ from typing import Any
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
-from hubel.report import sections, settings, text
+from hubel.report import curves, sections, settings, text
 from hubel.report.pictures import Pictures
 from hubel.report.private import without_names
 from hubel.report.values import (
@@ -83,8 +83,8 @@ def _context(data: ReportData) -> dict[str, Any]:
         "remarks": remarks(data),
         "tiles": sections.tiles(data),
         "metrics": sections.metrics(data),
-        "curves": sections.curve_figures(data),
-        "gaps": sections.not_finite(data),
+        "curves": curves.curve_figures(data),
+        "gaps": curves.not_finite(data),
         "confusion": sections.confusion(data),
         "per_class": sections.per_class(data),
         "calibration": sections.calibration(data),

@@ -16,7 +16,6 @@ from hubel.report.text import (
     figure,
     finite,
     interval_text,
-    is_share,
     metric_name,
     metric_text,
     percent,
@@ -79,29 +78,6 @@ def metrics(data: ReportData) -> dict[str, Any] | None:
             cells.append((text, interval_text(name, interval)))
         rows.append((name, cells))
     return {"splits": [(name, data.n.get(name)) for name in splits], "rows": rows}
-
-
-def curve_figures(data: ReportData) -> list[Any]:
-    """Loss and the primary metric over epochs, where they were recorded."""
-    found = []
-    for metric in dict.fromkeys(("loss", data.primary)):
-        lines = [_series(data, f"{split}.{metric}", split) for split in SPLITS]
-        series = [line for line in lines if line is not None]
-        if series:
-            found.append(figures.curves(series, metric_name(metric), percent=is_share(metric), best=data.best_epoch))
-    return found
-
-
-def _series(data: ReportData, column: str, name: str) -> figures.Series | None:
-    points = [(finite(row.get("epoch", i)), finite(row.get(column))) for i, row in enumerate(data.history, 1)]
-    return figures.Series(name, points) if any(not math.isnan(y) for _, y in points) else None
-
-
-def not_finite(data: ReportData) -> int:
-    """How many recorded values of the plotted columns are NaN, infinite or too large to draw."""
-    columns = [f"{split}.{metric}" for split in SPLITS for metric in {"loss", data.primary}]
-    values = [row[column] for row in data.history for column in columns if row.get(column) not in (None, "")]
-    return sum(math.isnan(finite(value)) for value in values)
 
 
 def confusion(data: ReportData) -> dict[str, Any] | None:
