@@ -58,7 +58,7 @@ class Perceptron(OneOfK):
 
     def predict(self, network: nn.Module, batch: Batch, outputs: Any = None) -> ActivationPredictions:
         z = network(batch.images) if outputs is None else outputs
-        return ActivationPredictions(losses.precise(z).reshape(len(z), -1))
+        return ActivationPredictions(losses.precise(z).reshape(z.shape[0], -1))
 
     def confidence(self, predictions: Any) -> None:
         return None
