@@ -95,7 +95,7 @@ def _show_list(found: Mapping[str, Mapping[str, str]]) -> None:
             print(_cut(f"  {name:<{width}}{line}", 80).rstrip())
     count = sum(map(len, found.values()))
     print(f"\n{count} networks. `hubel info NAME` shows one, `hubel info A B` compares.")
-    print("Your own: file.py:Net. A trained one: its run folder. With timm installed: timm:NAME.")
+    print("Your own is file.py:Net, a trained one its run folder; with timm, timm:NAME.")
 
 
 def _cut(line: str, width: int) -> str:
@@ -182,7 +182,7 @@ def _cells(row: Mapping[str, Any], total: int, unit: str) -> list[str]:
     field = row["receptive_field"]
     seen = ["", "", ""]
     if field is not None:
-        seen = [_axes(field["size"]) + ("+" if field["whole"] else ""), _axes(field["jump"]), _axes(field["start"])]
+        seen = [axes(field["size"]) + ("+" if field["whole"] else ""), axes(field["jump"]), axes(field["start"])]
     scale = 1e6 if unit == "MB" else 1e3
     memory = [f"{row[key] / scale:.2f}" if row[key] else "" for key in ("activation_bytes", "training_bytes")]
     return [label, row["type"], shape, _few(row["parameters"]), _few(row["multiplications"]), share, *memory, *seen]
@@ -192,7 +192,7 @@ def _few(number: int) -> str:
     return short(number) if number else ""
 
 
-def _axes(values: Sequence[float]) -> str:
+def axes(values: Sequence[float]) -> str:
     """Rows and columns; one number where they are the same."""
     words = [f"{value:.1f}".rstrip("0").rstrip(".") for value in values]
     return words[0] if words[0] == words[1] else "x".join(words)
@@ -217,18 +217,18 @@ def summary(found: Mapping[str, Any]) -> list[str]:
     idle = f"; {found['idle_parameters']:,} serve no prediction" if found["idle_parameters"] else ""
     lines.append(f"parameters       {found['parameters']:,}{_shares(found, 'parameters')}{idle}")
     lines.append(f"multiplications  {found['multiplications']:,} per image{_shares(found, 'multiplications')}")
-    lines.append(f"activations      {_bytes(found['activation_bytes'])} per image; "
-                 f"{_bytes(found['output_bytes'])} with the outputs of activation functions")  # fmt: skip
+    lines.append(f"activations      {as_bytes(found['activation_bytes'])} per image; "
+                 f"{as_bytes(found['output_bytes'])} with the outputs of activation functions")  # fmt: skip
     if found["training_bytes"] is not None:
-        lines.append(f"training         {_bytes(found['training_bytes'])} per image are kept for the way back")
+        lines.append(f"training         {as_bytes(found['training_bytes'])} per image are kept for the way back")
     field = found["receptive_field"]
     if field is not None:
-        jump, start = _axes(field["jump"]), _axes(field["start"])
-        lines.append(f"receptive field  {_axes(field['size'])} pixels, jump {jump}, start {start}, of the last map")
+        jump, start = axes(field["jump"]), axes(field["start"])
+        lines.append(f"receptive field  {axes(field['size'])} pixels, jump {jump}, start {start}, of the last map")
     return lines
 
 
-def _bytes(count: float) -> str:
+def as_bytes(count: float) -> str:
     return f"{count / 1e6:,.1f} MB" if count >= 1e6 else f"{count / 1e3:,.1f} kB"
 
 
@@ -245,7 +245,9 @@ def _shares(found: Mapping[str, Any], figure: str) -> str:
 
 def _show_several(found: Sequence[Mapping[str, Any]], page: Mapping[str, str]) -> None:
     scored = any(one.get("run", {}).get("score") is not None for one in found)
-    table = _plain_table("network", "input", "weights", "mults", "MB", "train", "field", *(["score"] if scored else []))
+    table = _plain_table(
+        "network", "input", "weights", "mults", "memory", "training", "field", *(["score"] if scored else [])
+    )
     for one in found:
         table.add_row(*(text_of(cell) for cell in compared(one, scored)))
     print_parts(table)
@@ -253,16 +255,18 @@ def _show_several(found: Sequence[Mapping[str, Any]], page: Mapping[str, str]) -
         run = one.get("run")
         if run is not None and run["score"] is not None:
             print_parts(f"{Path(run['path']).parent.name}/{Path(run['path']).name}: {run['metric']} on {run['split']}")
-    print_parts("weights: parameters; mults, MB, train: per image; field: pixels that a cell of the last map sees")
+    print_parts(
+        "weights: parameters; mults, memory, training: per image;", "field: pixels that a cell of the last map sees"
+    )
     print_parts(*(f"page  {place}" for place in page.values()))
 
 
 def compared(one: Mapping[str, Any], scored: bool) -> list[str]:
     field, run = one["receptive_field"], one.get("run")
-    training = "" if one["training_bytes"] is None else f"{one['training_bytes'] / 1e6:.1f}"
+    training = "" if one["training_bytes"] is None else as_bytes(one["training_bytes"])
     cells = [one["model"], "x".join(map(str, one["input"])), short(one["parameters"]), short(one["multiplications"]),
-              f"{one['activation_bytes'] / 1e6:.1f}", training]  # fmt: skip
-    cells.append("" if field is None else _axes(field["size"]) + ("+" if field["whole"] else ""))
+              as_bytes(one["activation_bytes"]), training]  # fmt: skip
+    cells.append("" if field is None else axes(field["size"]) + ("+" if field["whole"] else ""))
     score = "" if run is None or run["score"] is None else f"{run['score']:.4f}"
     return [*cells, *([score] if scored else [])]
 

@@ -199,7 +199,7 @@ def _compared(document: Mapping[str, Any], label: str) -> dict[str, Any]:
         "input": "×".join(map(str, document["input"])),
         "memory": megabytes(document["activation_bytes"]),
         "training": "" if training is None else megabytes(training),
-        "field": "" if field is None else _axes(field["size"]),
+        "field": "" if field is None else _axes(field["size"]) + ("+" if field["whole"] else ""),
         "score": f"{_score(document['run'])} ({document['run']['split']})" if _has_score(document) else "",
     }
 
@@ -230,13 +230,28 @@ def _plot(points: Sequence[tuple[float, float, str]], x_label: str, y_label: str
     dots = element(
         "path", class_="dots few", d="".join(f"M{coordinate(x(a))},{coordinate(y(b))}h0" for a, b, _ in points)
     )
-    words = []
-    for a, b, label in points:
-        left = x(a) > 400
-        words.append(element("text", shorten(label, 34), class_="label", x=x(a) + (-8 if left else 8), y=y(b) - 7,
-                             text_anchor="end" if left else "start"))  # fmt: skip
+    words = _labels_beside([(x(a), y(b), shorten(label, 34)) for a, b, label in points])
     title = f"{y_label} over {x_label}: " + ", ".join(label for _, _, label in points)
     logs = " (log scale)" if x.log else ""
     return frame.picture(
         title, frame.axes(f"{x_label}{logs}", y_label + (" (log scale)" if y.log else "")), dots, *words
     )
+
+
+def _labels_beside(points: Sequence[tuple[float, float, str]]) -> list[Markup]:
+    """Each label at the first place beside its dot where it covers no other: right or left of it, above or below."""
+    taken: list[tuple[float, float, float, float]] = [(x - 4, y - 4, x + 4, y + 4) for x, y, _ in points]
+    found = []
+    for x, y, label in points:
+        wide = 6.4 * len(label)
+        spots = [(x + (8 if right else -8 - wide), y + down) for down in (-5, 14, -18, 27) for right in (True, False)]
+        boxes = [(left, top - 11, left + wide, top + 3) for left, top in spots]
+        inside = [box for box in boxes if box[0] > 40 and box[2] < 598] or boxes
+        box = next((box for box in inside if not any(_overlap(box, other) for other in taken)), inside[0])
+        taken.append(box)
+        found.append(element("text", label, class_="label", x=box[0], y=box[3] - 3))
+    return found
+
+
+def _overlap(a: Sequence[float], b: Sequence[float]) -> bool:
+    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]

@@ -103,7 +103,7 @@ def path(points: Sequence[tuple[float, float]], x: Scale, y: Scale) -> str:
 def tick_text(value: float, percent: bool = False) -> str:
     if percent:
         return minus(f"{100 * value:.4g}%")
-    return minus(f"{value:,.6g}".replace("e-0", "e-").replace("e+0", "e"))
+    return minus(f"{value:,.6g}".replace("e-0", "e-").replace("e+0", "e").replace("e+", "e"))
 
 
 @dataclass(frozen=True)
