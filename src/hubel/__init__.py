@@ -18,6 +18,7 @@ _PLACES = {
     "resume": "hubel.api",
     "Run": "hubel.api",
     "Ensemble": "hubel.ensemble",
+    "baseline": "hubel.traditional",
     "create_model": "hubel.api",
     "info": "hubel.api",
     "load_dataset": "hubel.api",

@@ -57,6 +57,12 @@ VERBS: dict[str, Verb] = {
          "polyak": ("", "the running average of a run's weights, against its last weights"), **DOWNLOAD},
     ),
     "predict": Verb("say what is in images", "RUN... IMAGE...", 2, None, {**PATH, **ENSEMBLE}),
+    "baseline": Verb(
+        "is a deep network needed? gradients and colours with a linear classifier", "SOURCE", 1, 1,
+        {"features": ("NAME", "hog, colour or both (default: both)"),
+         "images": ("N", "training images, evenly spaced, at most (default: 10000; 0 for all)"),
+         "run": ("RUN", "compare with this run's network, on its own parts"), **DOWNLOAD},
+    ),
     "data": Verb(
         "look at data before training: what is in it, and what is wrong", "SOURCE", 1, 1,
         {"out": ("DIR", "where the page and the lists go (default: data-NAME)"),

@@ -47,6 +47,7 @@ EXAMPLES = {
         "hubel predict runs/photos-resnet8/1 new/*.jpg",
         "hubel predict runs/photos-resnet8/1 runs/photos-resnet8/2 new/*.jpg",
     ),
+    "baseline": ("hubel baseline photos/", "hubel baseline photos/ --run runs/photos-resnet8/1"),
     "data": (
         "hubel data photos/",
         "hubel data photos.tar --augment strong --out looked_at",

@@ -76,6 +76,19 @@ def metrics(found: Mapping[str, Mapping[str, float]], primary: str | None) -> No
     _print(table)
 
 
+def baseline(found: Mapping[str, Any]) -> None:
+    """The traditional pipeline's scores, and what a network adds to them."""
+    metrics(found["metrics"], "accuracy")
+    for part, pair in found["intervals"].items():
+        if part != "train":
+            _print(f"{part} accuracy {found['metrics'][part]['accuracy']:.4f}, 95 %: {_interval(pair)}")
+    for part, row in found["network_minus_baseline"].items():
+        _print(f"{part}: network - baseline {row['difference']:+.4f} ({_interval(row['interval'], '+')}), "
+               f"n = {row['n']:,}: {row['verdict']}")  # fmt: skip
+    what = f"{found['count']:,} features ({found['features']}), {found['images']:,} training images"
+    _print(f"{what}, C = {found['penalty']:g}")
+
+
 def compared(found: Mapping[str, Any]) -> None:
     """By part a row for each way: the metric that decides with its interval, the difference from the best network."""
     primary = found["primary"]

@@ -143,6 +143,21 @@ def _predicted(run: Any, images: list[str], command: Command) -> list[dict[str, 
     return found
 
 
+def baseline(command: Command) -> Outcome:
+    from hubel.traditional import baseline
+
+    flags = command.flags
+    count = _whole(command, "images", 10_000) or 0
+    found = baseline(
+        command.words[0],
+        features=flags.get("features", "both"),
+        images=count,
+        run=flags.get("run"),
+        download=command.has("download"),
+    ).settings()
+    return 0, found, lambda: cli_show.baseline(found)
+
+
 def data(command: Command) -> Outcome:
     from hubel import inspecting
 
