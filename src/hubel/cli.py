@@ -26,7 +26,7 @@ from hubel.cli_options import parse
 from hubel.errors import UserError
 
 Result = dict[str, Any] | list[Any]
-TORCH = ("train", "resume", "evaluate", "baseline", "predict", "info", "export", "report", "config")  # with a long import
+TORCH = ("train", "resume", "evaluate", "baseline", "predict", "info", "export", "report", "config")  # a long import
 TIDYING = 5.0  # seconds after Ctrl-C in which another one changes nothing
 
 
