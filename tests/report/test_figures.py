@@ -220,8 +220,8 @@ def test_auxiliary_heads_have_lines_of_their_own_and_train_compares_with_dev():
              "train.auxiliary_2": 0.5, "dev.loss": 1.5 - 0.1 * e} for e in (1, 2)]  # fmt: skip
     svg = str(curve_figures(bare(history=rows))[0])
     y = ruler(svg, "y")
-    for name, expected in (("train", (0.9, 0.4)), ("dev", (1.4, 1.3)), ("auxiliary-1", (0.6, 0.6)),
-                           ("auxiliary-2", (0.5, 0.5))):  # fmt: skip
+    for name, expected in (("train", (0.9, 0.4)), ("dev", (1.4, 1.3)), ("aux-1", (0.6, 0.6)),
+                           ("aux-2", (0.5, 0.5))):  # fmt: skip
         assert [y(b) for _, b in points(svg, name)] == pytest.approx(expected, abs=0.01)
     svg = str(curve_figures(bare(history=[{"epoch": 1, "train.loss": 2.0, "train.cross_entropy": 2.0}]))[0])
     assert 'aria-label="loss over epochs: train"' in svg

@@ -19,6 +19,7 @@ from hubel.models.base import Head, Network
 from hubel.models.options import Size, check_size, rates, wants, widths_of
 from hubel.models.renaming import Renaming, known_to
 from hubel.nn.pooling import AdaptiveAveragePool
+from hubel.nn.response_norm import response_norm
 
 TORCHVISION = Renaming(("head.{i+2}", "classifier.{i}"))
 
@@ -29,11 +30,6 @@ def conv(c_in: int, c_out: int, kernel: int, stride: int = 1, padding: int = 0, 
 
 def pool() -> nn.Module:
     return nn.MaxPool2d(3, stride=2)
-
-
-def response_norm() -> nn.Module:
-    """b = a / (2 + 1e-4 · Σ a²)^0.75, the sum over 5 neighbouring channels; torch divides its alpha by these 5."""
-    return nn.LocalResponseNorm(5, alpha=5e-4, beta=0.75, k=2.0)
 
 
 class AlexNet(Network):

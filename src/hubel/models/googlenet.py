@@ -187,7 +187,7 @@ def googlenet_paper(*, classes: int, input: Size, heads: bool = True, dropout: f
     `heads` and `dropout` as in `googlenet`. Raises UserError for a smaller input.
     """
     check_size("googlenet_paper", input, 79 if heads else 31)
-    stages = make_stages(input[0], conv_bias, 5, 3, lambda: nn.LocalResponseNorm(5))
+    stages = make_stages(input[0], conv_bias, 5, 3, lambda: nn.LocalResponseNorm(5))  # the paper gives no numbers
     shrink = [nn.Sequential(nn.AvgPool2d(5, 3), AdaptiveAveragePool(4)) for _ in EARLY]  # the second for other sizes
     early = [auxiliary_head(CHANNELS[i], classes, conv_bias, first) for i, first in zip(EARLY, shrink, strict=True)]
     return GoogLeNet(classes, stages, early if heads else [], dropout)

@@ -48,8 +48,8 @@ def _early(column: str) -> bool:
 
 
 def _name(column: str) -> str:
-    """train.auxiliary_1 -> auxiliary-1: also a class in CSS."""
-    return column.removeprefix("train.").replace(".", "-").replace("_", "-")
+    """train.auxiliary_1 -> aux-1: short enough for the legend, and a class in CSS."""
+    return column.removeprefix("train.").replace(EARLY, "aux-").replace(".", "-")
 
 
 def _series(rows: list[dict[str, Any]], column: str, name: str) -> figures.Series | None:
