@@ -5,9 +5,9 @@
 (B, C, H, W) -> maps (B, 16 w, H / 2, W / 2), 24 w at 4, 40 w at 8, 112 w at 16, 320 w at 32 -> 1280 w -> (B, K)
 
 The released networks don't keep to the formula: `efficientnet(phi=…)` does, B0 to B7 have the multipliers of SCALES.
-For B7 (φ = 6) the formula gives d = 2.99, w = 1.77 and 518 pixels; it was released with 3.1, 2.0 and 600. The Lite
-variants have no squeeze-and-excitation, ReLU6 in place of SiLU, and a stem, a first stage, a last stage and a head
-that aren't scaled (stem and head in width, first and last stage in depth): simple to quantise.
+B2 has depth and width of φ = 1; B7's 3.1, 2.0 and 600 pixels lie between φ = 6 (2.99, 1.77, 518) and φ = 7 (3.58,
+1.95, 596). The Lite variants have no squeeze-and-excitation, ReLU6 in place of SiLU, stem and head of one width, first
+and last stage of one depth: simple to quantise.
 """
 
 from __future__ import annotations
