@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import importlib.util
 import json
 import sys
 import tempfile
@@ -16,14 +17,25 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 
 HERE = Path(__file__).resolve()
-sys.path.insert(0, str(HERE.parents[1]))
 
-import common as bench  # noqa: E402
+
+def _bench() -> ModuleType:
+    """bench/common.py, which has this file's name."""
+    place = importlib.util.spec_from_file_location("bench_common", HERE.parents[1] / "common.py")
+    assert place is not None and place.loader is not None
+    module = importlib.util.module_from_spec(place)
+    sys.modules["bench_common"] = module
+    place.loader.exec_module(module)
+    return module
+
+
+bench = _bench()
 
 PICTURES = HERE.parents[2] / "docs" / "pictures"
 
@@ -58,15 +70,16 @@ def kept(work: Path, name: str, settings: Mapping[str, Any], make: Callable[[], 
 
 
 def history(work: Path, name: str, source: Any, options: Mapping[str, Any], **more: Any) -> dict[str, Any]:
-    """{"history": rows, "metrics": {split: …}, "seconds"} of one training; `more` goes to hubel.train as it is."""
+    """{"history": rows, "metrics": {split: …}, "seconds", "notes"} of a training; `more` goes to hubel.train."""
     import hubel
 
     def make() -> dict[str, Any]:
         with tempfile.TemporaryDirectory() as folder:
             run = hubel.train(source, out=folder, progress="quiet", **options, **more)
-            return {"history": run.history, "metrics": run.metrics, "seconds": run.seconds}
+            return {"history": run.history, "metrics": run.metrics, "seconds": run.seconds, "notes": run.notes}
 
-    return kept(work, name, dict(options), make)
+    layers = dict(kv for _, flat in more.get("layers", ()) for kv in flat.items())
+    return kept(work, name, {**options, **layers, "images": len(source.splits["train"])}, make)
 
 
 def test_as_dev(source: str, size: int | None = None, count: int = 0) -> Any:
