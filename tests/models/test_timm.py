@@ -2,16 +2,21 @@
 
 import copy
 import pickle
+import signal
 
 import pytest
 import torch
 from parity import peers
+from small_runs import Quiet, save_npz
 from torch import nn
 
+import hubel
 from hubel import names
 from hubel.errors import UserError
 from hubel.models import timm as ours
+from hubel.models import weights
 from hubel.models.renaming import renaming_of
+from hubel.training.callbacks import Callback
 
 SMALL = {  # sides at which they are quick, strides
     "test_resnet": (64, (2, 4, 8, 16, 32)),
@@ -156,3 +161,35 @@ def test_features_that_share_weights_with_the_head_are_refused():
 
     with pytest.raises(UserError, match="features and head both use layer"):
         ours._children_of_head(Shared(), torch.zeros(1, 4))
+
+
+def test_weights_of_timm_fit(timm, tmp_path):
+    theirs = timm.create_model("test_resnet").eval()
+    torch.save(theirs.state_dict(), tmp_path / "theirs.pth")
+    function = ours.function_of("test_resnet")
+    network = function(classes=5, input=(3, 64, 64)).eval()
+    found = weights.renamed(weights.load(str(tmp_path / "theirs.pth"), function), function, network)
+    assert set(weights.put(network, found)) == {"head.model.fc.weight", "head.model.fc.bias"}
+    images = torch.randn(2, 3, 64, 64)
+    assert torch.equal(network.maps(images)[-1], theirs.forward_features(images))
+
+
+class CtrlC(Callback):
+    def on_step(self, loop, losses):
+        if loop.step == 3:
+            signal.raise_signal(signal.SIGINT)
+
+
+def test_a_training_is_resumed_exactly_and_its_run_opened(timm, tmp_path):
+    data = save_npz(tmp_path / "squares.npz", n=48, side=32, channels=3)
+    options = {"model": "timm:test_resnet", "model.drop_path_rate": "0.2", "epochs": "2", "batch_size": "8",
+               "augment": "none", "workers": "0", "progress": Quiet()}  # fmt: skip
+    whole = hubel.train(data, out=tmp_path / "whole", **options)
+    with pytest.raises(KeyboardInterrupt) as stop:
+        hubel.train(data, out=tmp_path / "cut", callbacks=[CtrlC()], **options)
+    resumed = hubel.resume(stop.value.run, progress=Quiet())
+    assert resumed.metrics == whole.metrics
+    opened = hubel.Run.open(resumed.path)
+    assert opened.evaluate("test")["test"] == whole.metrics["test"]
+    state = whole.network.state_dict()
+    assert all(torch.equal(value, state[name]) for name, value in opened.network.state_dict().items())
