@@ -1,0 +1,302 @@
+"""Transfer: what learns when, at which rate; frozen features are those of the frozen network; nothing else changes."""
+
+import os
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from small_parts import assert_same
+from small_trainings import InterruptAt, blobs, train_small
+from torch import nn
+
+import hubel
+from hubel.errors import UserError
+from hubel.models.resnet_cifar import resnet8
+from hubel.recipe import OptimizerOptions, ScheduleOptions, TransferOptions
+from hubel.training import auto_transfer, checkpoint
+from hubel.training.callbacks import Callback
+from hubel.training.features import cut_of, make_room
+from hubel.training.optim import create_optimizer
+from hubel.training.transfer import Course, head_names, stages_of
+
+NET = {"model": "resnet8", "model.widths": (4, 8), "model.pool": "average", "precision": "fp32"}
+PLAIN = {"augment": "none", "views": "single"}
+KINDS = ("head", "staged", "groups", "unfreeze")
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "hubel" / "features"
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    """A file of weights for NET, with another number of classes; its body is not the one that a seed draws."""
+    torch.manual_seed(99)
+    network = resnet8(classes=7, input=(1, 8, 8), widths=(4, 8), pool="average")
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.running_mean.normal_(0, 0.1)
+    path = tmp_path_factory.mktemp("weights") / "net.safetensors"
+    config = '{"input_size": [1, 8, 8], "mean": [0.4], "std": [0.3], "crop_pct": 1}'
+    save_file(network.state_dict(), path, metadata={"config": config})
+    return path
+
+
+def last(run):
+    return checkpoint.load(run.path / "checkpoints" / "last")
+
+
+class States(Callback):
+    """The network's state at the start and after each epoch, and the rate of each."""
+
+    def __init__(self):
+        self.seen, self.rates = [], []
+
+    def on_start(self, loop):
+        self.seen.append({k: v.clone() for k, v in loop.network.state_dict().items()})
+
+    def on_epoch(self, loop, row):
+        self.seen.append({k: v.clone() for k, v in loop.network.state_dict().items()})
+        self.rates.append(row["lr"])
+
+    def changed(self, epoch):
+        """Names of what an epoch changed, from 1."""
+        before, after = self.seen[epoch - 1], self.seen[epoch]
+        return {name for name in after if not torch.equal(before[name], after[name])}
+
+
+# The plan -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("options", "wanted"), [
+    ({"name": "all"}, [(9, (1, 1, 1))]),
+    ({"name": "head"}, [(9, (0, 0, 1))]),
+    ({"name": "staged", "head_epochs": 4}, [(4, (0, 0, 1)), (5, (0.1, 0.1, 0.1))]),
+    ({"name": "staged", "head_epochs": 2, "factor": 0.5}, [(2, (0, 0, 1)), (7, (0.5, 0.5, 0.5))]),
+    ({"name": "groups", "head_epochs": 1, "decay": 0.5}, [(1, (0, 0, 1)), (8, (0.25, 0.5, 1))]),
+    ({"name": "unfreeze", "head_epochs": 2}, [(2, (0, 0, 1)), (2, (0, 0.1, 0.1)), (5, (0.1, 0.1, 0.1))]),
+    ({"name": "unfreeze", "head_epochs": 6}, [(6, (0, 0, 1)), (3, (0, 0.1, 0.1))]),
+])  # fmt: skip
+def test_stages(options, wanted):
+    found = stages_of(TransferOptions(**options), 9, 3)
+    assert [(stage.epochs, stage.rates) for stage in found] == wanted
+
+
+def test_more_epochs_lengthen_the_last_stage_only():
+    """A resume with more of them begins no stage anew."""
+    for name in KINDS:
+        short, long = (stages_of(TransferOptions(name, 2), epochs, 3) for epochs in (9, 20))
+        assert [(s.epochs, s.rates) for s in short[:-1]] == [(s.epochs, s.rates) for s in long[:-1]]
+        assert short[-1].rates == long[-1].rates and sum(s.epochs for s in long) == 20
+
+
+def test_no_epoch_left_for_the_other_layers():
+    with pytest.raises(UserError, match=r"head alone for 3 epochs.*has 3"):
+        stages_of(TransferOptions("staged", 3), 3, 2)
+
+
+def test_the_stages_after_the_first_share_a_schedule():
+    network = resnet8(classes=3, input=(1, 8, 8), widths=(4,))
+    course = Course(network, None, stages_of(TransferOptions("unfreeze", 2), 8, 2), ())
+    rate = course.schedule(ScheduleOptions("linear"), 10)
+    assert [rate(0), rate(10), rate(20), rate(50)] == [1, 0.5, 1, 0.5]
+    assert [course.at(epoch) for epoch in (0, 1, 2, 7, 8, 99)] == [0, 0, 1, 1, 1, 1]
+
+
+def test_the_choice_by_the_amount_of_data():
+    def chosen(n, classes, **given):
+        return auto_transfer.strategy(n, classes, {"weights": "lite0", **given}.get)[0]
+
+    few = auto_transfer.HEAD_BELOW
+    assert (chosen(few * 10 - 1, 10), chosen(few * 10, 10)) == ("head", "staged")
+    assert (chosen(100, 0), chosen(10_000, 0)) == ("head", "staged")
+    assert chosen(10, 2, weights=None) == "all"
+
+
+def test_rates_of_parameters():
+    """One step of plain descent moves each by its own rate times its gradient; decay follows the rate."""
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 2))
+    rates = {id(p): 0.1 for p in network[0].parameters()}
+    before = [p.detach().clone() for p in network.parameters()]
+    optimizer = create_optimizer(network, OptimizerOptions("sgd", lr=0.5, weight_decay=0.2), rates=rates)
+    network(torch.randn(5, 3)).square().sum().backward()
+    gradients = [p.grad.clone() for p in network.parameters()]
+    optimizer.step()
+    for p, old, g, lr, decayed in zip(network.parameters(), before, gradients, (0.05, 0.05, 0.5, 0.5),
+                                      (1, 0, 1, 0), strict=True):  # fmt: skip
+        assert torch.allclose(p, old * (1 - 0.2 * lr * decayed) - lr * g, atol=1e-6)
+
+
+# In a training --------------------------------------------------------------------------------------------------------
+
+
+def test_the_head_alone_and_the_same_from_kept_features_as_from_images(small, weights):
+    """Weights, and statistics of batch norm, before the head stay bit for bit; kept features change nothing."""
+    file = load_file(weights)
+    runs, seen = [], []
+    for views in (1, 0):
+        seen.append(States())
+        options = {"weights": str(weights), "transfer.views": views, **NET, **PLAIN, "callbacks": [seen[-1]]}
+        runs.append(small(transfer="head", **options))
+    for run, states in zip(runs, seen, strict=True):
+        state = last(run)["network"]
+        body = [name for name in file if not name.startswith("head.")]
+        assert all(torch.equal(state[name], file[name]) for name in body) and len(body) > 10
+        assert all(states.changed(epoch) == {"head.1.weight", "head.1.bias"} for epoch in (1, 2, 3))
+    a, b = (last(run)["network"] for run in runs)
+    assert all(torch.allclose(a[k], b[k], atol=1e-5) for k in a)
+    assert runs[0].metrics["dev"]["loss"] == pytest.approx(runs[1].metrics["dev"]["loss"], abs=1e-5)
+    assert [row["dev.loss"] for row in runs[0].history] == pytest.approx([r["dev.loss"] for r in runs[1].history])
+
+
+def test_augmented_views_are_kept_too(small, weights, cache, quiet):
+    run = small(weights=str(weights), transfer="head", **{**NET, "transfer.views": 2})
+    assert len(list(cache.glob("*.npz"))) == 2
+    assert sum("augmented" in text for text in quiet.said) == 1
+    one = small(weights=str(weights), transfer="head", **{**NET, "transfer.views": 1})
+    a, b = (last(r)["network"]["head.1.weight"] for r in (run, one))
+    assert not torch.equal(a, b)
+
+
+def test_staged_first_the_head_then_all_at_a_tenth(small, weights):
+    states = States()
+    small(weights=str(weights), transfer="staged", schedule="constant", **{**NET, "transfer.head_epochs": 2}, epochs=4,
+          callbacks=[states])  # fmt: skip
+    head = {"head.1.weight", "head.1.bias"}
+    assert states.changed(1) == states.changed(2) == head
+    everything = {name for name in states.seen[0] if states.seen[0][name].is_floating_point()}
+    assert everything <= states.changed(3), "running statistics too"
+    assert states.rates == pytest.approx([0.05, 0.05, 0.005, 0.005])
+
+
+def test_unfreezing_from_the_head_towards_the_input(small, weights):
+    states = States()
+    options = {**NET, "transfer.head_epochs": 1, "epochs": 3, "model.widths": (4, 8), "callbacks": [states]}
+    small(weights=str(weights), transfer="unfreeze", **options)
+    trained = [{n for n in states.changed(e) if "num_batches" not in n} for e in (1, 2, 3)]
+    assert trained[0] == {"head.1.weight", "head.1.bias"}
+    assert trained[0] < trained[1]
+    assert all(name.startswith(("stem", "stages", "head")) for name in trained[1])
+
+
+def test_rates_by_group_fall_towards_the_input(small, weights):
+    class Rates(Callback):
+        def on_epoch(self, loop, row):
+            self.found = [g["lr"] for g in loop.descent.movers[0].optimizer.param_groups]
+
+    rates = Rates()
+    small(weights=str(weights), transfer="groups", schedule="constant", callbacks=[rates],
+          **{**NET, "transfer.head_epochs": 1, "transfer.decay": 0.5})  # fmt: skip
+    assert sorted(set(rates.found)) == pytest.approx([0.05 * 0.5**i for i in range(len(set(rates.found)))][::-1])
+    assert len(set(rates.found)) >= 2
+
+
+@pytest.mark.parametrize(
+    ("kind", "step"), [("head", 7), ("staged", 3), ("staged", 10), ("staged", 12), ("unfreeze", 8)]
+)
+def test_resume_equals_uninterrupted(small, weights, tmp_path, quiet, kind, step):
+    """In mid-stage, at the step where a stage ends (10), and in the next one; a running average goes through."""
+    head = {} if kind == "head" else {"transfer.head_epochs": 2 if kind == "staged" else 1}
+    options = {**NET, **head, "weights": str(weights), "transfer": kind, "epochs": 4, "regularize": {"ema": 0.9}}
+    whole = small(**options)
+    with pytest.raises(KeyboardInterrupt):
+        small(**options, out=tmp_path / "cut", callbacks=[InterruptAt(step)])
+    resumed = hubel.resume(next((tmp_path / "cut").glob("*/1")), source=blobs(), progress=quiet)
+    assert_same(last(whole), last(resumed))
+    assert whole.metrics == resumed.metrics
+
+
+def test_a_start_from_a_run_folds_restarts_and_predictions(small, quiet, tmp_path):
+    first = small(**NET, epochs=1)
+    body = {k: v for k, v in last(first)["network"].items() if not k.startswith("head.")}
+    for more in ({"folds": 2}, {"restarts": 2}):
+        run = small(from_run=first, transfer="head", **{**NET, **more}, epochs=1)
+        children = [hubel.Run.open(path.parent) for path in run.path.glob("*/*/config.json")]
+        assert len(children) == 2
+        for child in children:
+            state = last(child)["network"]
+            assert all(torch.equal(state[k], v) for k, v in body.items())
+    found = run.predict([np.zeros((8, 8, 1), np.uint8)])
+    assert found[0]["prediction"] in "abc"
+    assert "are frozen" in (run.path / "restarts" / "1" / "report.html").read_text()
+
+
+# What is refused, and said --------------------------------------------------------------------------------------------
+
+
+def test_options_that_do_not_fit(small, weights):
+    with pytest.raises(UserError, match="there are none"):
+        small(transfer="head", **NET)
+    with pytest.raises(UserError, match="does not apply to transfer 'head'"):
+        small(transfer="head", weights=str(weights), **{**NET, "transfer.decay": 0.5})
+    with pytest.raises(UserError, match="normalize image does not fit"):
+        small(weights=str(weights), normalize="image", **NET)
+    with pytest.raises(UserError, match="Say which"):
+        small(weights=str(weights), model=None)
+    with pytest.raises(UserError, match="cyclic"):
+        small(weights=str(weights), transfer="staged", schedule="cyclic", **NET)
+
+
+def test_preprocessing_comes_with_the_weights_and_the_size_may_be_another(small, weights):
+    for size in (None, 12):
+        run = small(weights=str(weights), transfer="head", epochs=1, **({} if size is None else {"size": size}), **NET)
+        found = run.parts().preprocess
+        assert (found.mean, found.std, found.size) == ((0.4,), (0.3,), (size or 8, size or 8))
+    assert run.settings["weights"].value == str(weights)
+
+
+def test_grey_images_become_three_equal_channels(tmp_path):
+    torch.manual_seed(1)
+    colour = resnet8(classes=7, input=(3, 8, 8), widths=(4, 8))
+    config = '{"input_size": [3, 8, 8], "mean": [0.4, 0.5, 0.6], "std": [0.3, 0.3, 0.3], "crop_pct": 1}'
+    save_file(colour.state_dict(), tmp_path / "net.safetensors", metadata={"config": config})
+    run = train_small(weights=str(tmp_path / "net.safetensors"), transfer="head", epochs=1, out=tmp_path / "runs",
+                      progress="quiet", **{**NET, "model.pool": "max"})  # fmt: skip
+    assert run.parts().preprocess.channels == 3
+    assert run.predict([np.zeros((8, 8, 1), np.uint8)])
+
+
+# The cache ------------------------------------------------------------------------------------------------------------
+
+
+def test_features_are_computed_once_and_anew_where_anything_changed(small, weights, tmp_path, cache, quiet):
+    def computed(data=None, **more):
+        quiet.said.clear()
+        small(data, weights=str(more.pop("weights", weights)), transfer="head", **{**NET, **PLAIN, "epochs": 1, **more})
+        return sum("computed once" in text for text in quiet.said)
+
+    assert computed() == 1
+    assert computed(seed=1, optimizer="adam") == 0, "another head, the same features"
+    assert computed(blobs(seed=1)) == 1, "other pixels"
+    assert computed(size=12) == 1
+    state = load_file(weights)
+    state["stem.0.0.weight"] = state["stem.0.0.weight"] * 1.001
+    save_file(state, tmp_path / "other.safetensors", metadata={"config": '{"input_size": [1, 8, 8], "mean": [0.4], '
+              '"std": [0.3], "crop_pct": 1}'})  # fmt: skip
+    assert computed(weights=tmp_path / "other.safetensors") == 1
+    for file in cache.glob("*.npz"):
+        file.write_bytes(file.read_bytes()[:100])
+    assert computed() == 1, "a damaged file"
+    assert computed() == 0
+
+
+def test_the_oldest_features_make_room(tmp_path):
+    for age in range(4):
+        file = tmp_path / f"{age}.npz"
+        file.write_bytes(bytes(10))
+        os.utime(file, (1000 - age,) * 2)
+    make_room(tmp_path, 25)
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["0.npz", "1.npz"]
+
+
+def test_where_a_head_is_cut():
+    network = resnet8(classes=3, input=(1, 8, 8), widths=(4, 8))
+    assert head_names(network, ()) == ("head.1.weight", "head.1.bias")
+    assert cut_of(network, ("head.1.weight", "head.1.bias")) == 1
+    assert cut_of(network, ("head.1.weight",)) is None, "the bias would be frozen behind what learns"
+    assert cut_of(network, ("stem.0.0.weight", "head.1.weight", "head.1.bias")) is None
+    assert cut_of(nn.Sequential(nn.Linear(2, 2)), ("0.weight", "0.bias")) is None
