@@ -39,6 +39,12 @@ def normalisations(network):
     return [(m.eps, m.momentum) for m in network.modules() if isinstance(m, nn.BatchNorm2d)]
 
 
+def dropped(network, rate):
+    """The rates of stochastic depth, then that of dropout."""
+    rates = [getattr(m, rate) for m in network.modules() if type(m).__name__ == "StochasticDepth"]
+    return [*rates, *(m.p for m in network.modules() if isinstance(m, nn.Dropout))]
+
+
 def cut(modules, first, count):
     """Of `count` stages keep the first block, of the second stage two: all kinds of blocks at a third of the cost."""
     for i in range(count):
@@ -124,6 +130,7 @@ def test_every_efficientnet_has_torchvisions_weights_and_normalisation(name):
     (found, expected), ours, other = shapes_on_paper(function, "torchvision")
     assert found == expected
     assert normalisations(ours) == normalisations(other)
+    assert dropped(ours, "rate") == pytest.approx(dropped(other, "p"))
 
 
 @pytest.mark.parametrize("name", [*LETTERS[:5], *LITE])
