@@ -83,7 +83,7 @@ def minus(session: Session, one: Seen, reference: Seen) -> Difference:
     """In the deciding metric, on the same images."""
     if one.right is not None and reference.right is not None:
         return of_shares(one.right, reference.right)
-    first, second = (lambda rows, e=e.found: score_of(session, e, rows) for e in (one, reference))  # type: ignore[misc]
+    first, second = (lambda rows, e=e.found: score_of(session, e, rows) for e in (one, reference))
     return of_statistics(first, second, len(one.found.index))
 
 
