@@ -20,7 +20,8 @@ from hubel.training.callbacks import Callback
 
 SMALL = {  # sides at which they are quick, strides
     "test_resnet": (64, (2, 4, 8, 16, 32)),
-    "test_convnext": (64, (4, 8, 16, 32)),  # channels normalised in the last place
+    "test_convnext": (64, (4, 8, 16, 32)),
+    "test_mambaout": (64, (4, 8, 16, 32)),  # channels in the last place
     "mobilenetv3_small_050": (64, (2, 4, 8, 16, 32)),  # its head has a convolution
     "vit_tiny_patch16_224": (64, ()),  # made for another size
 }
