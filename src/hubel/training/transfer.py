@@ -7,8 +7,9 @@
     unfreeze   the head; then one group more from stage to stage          (0, 0, … 1), (0, f, … f), (f, f, … f)
 
 The head's random weights would send a large gradient through layers that are good already: so it learns first, alone.
-A frozen layer is in evaluation mode: its batch norm keeps the statistics that its weights were trained with. Each
-stage has an optimiser of its own. Stages after the first share one schedule; the first has its own.
+A frozen layer is in evaluation mode. Batch norms that came with weights keep their running statistics in every stage:
+few images, in small batches, would measure worse ones, and what reads them was trained with these. Each stage has an
+optimiser of its own. Stages after the first share one schedule; the first has its own.
 arXiv:1411.1792 (what transfers), arXiv:1801.06146 (groups and unfreezing, there for text).
 """
 
@@ -21,7 +22,7 @@ from typing import Any
 from torch import nn
 
 from hubel.errors import UserError
-from hubel.models.surgery.freezing import freeze_groups, unfreeze
+from hubel.models.surgery.freezing import freeze_groups, keep_statistics, unfreeze
 from hubel.models.surgery.groups import LayerGroup, layer_groups
 from hubel.recipe import Recipe, ScheduleOptions, TransferOptions
 from hubel.training.features import Features, cut_of, is_cheap
@@ -133,6 +134,7 @@ class Course:
         still = [group for group, rate in zip(self.groups, rates, strict=True) if not rate]
         if still:
             freeze_groups(self.network, still)
+        keep_statistics(self.network, [name for group in self.groups[:-1] for name in group.parameters])
         if self.features is not None and self.on_features(number):
             return self.features.learner, self.features.data
         return self.network, self.data

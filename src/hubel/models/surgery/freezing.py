@@ -32,6 +32,18 @@ def freeze_groups(network: nn.Module, groups: Iterable[LayerGroup]) -> tuple[str
     return _freeze(network, {name for group in groups for name in group.parameters})
 
 
+def keep_statistics(network: nn.Module, names: Collection[str]) -> None:
+    """Batch norms whose parameters are among `names` stay in evaluation mode, also after `network.train()`.
+
+    Their weights may learn; their running statistics are used and left alone. `unfreeze` undoes it.
+    """
+    chosen = set(names)
+    for label, module in network.named_modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm) and f"{label}.weight" in chosen:
+            module.eval()
+            module.train = MethodType(_stay, module)  # type: ignore[method-assign]
+
+
 def unfreeze(network: nn.Module) -> None:
     """Undo `freeze` and `freeze_groups`; layers take the mode, training or evaluation, of the whole network."""
     for module in network.modules():
