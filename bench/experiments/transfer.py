@@ -6,8 +6,8 @@ Each seed draws --each images of every class from the training part; 15 % of the
 the weights that are kept, the rest is learnt from. The validation part (n = 186) judges only. Compared: the head on
 frozen features of EfficientNet-Lite0 (the package's ImageNet weights), staged fine-tuning of it, the same network from
 random weights, and the network that hubel takes where nobody says anything. Intervals: bootstrap over the images that
-judge, of the mean over seeds, paired. The curves of 5, 10, 20 and 60 images are one network after the other, hours on two cores:
---ways head default --each 60 is done in minutes.
+judge, of the mean over seeds, paired. The curves of 5, 10, 20 and 60 images are one network after the other, hours on
+two cores; --ways head default --each 60 is done in minutes.
 """
 
 from __future__ import annotations
