@@ -84,10 +84,10 @@ def _inside(line: Line, y: Scale) -> list[tuple[float, float]]:
 
 
 def _legend(lines: Sequence[Line]) -> list[Markup]:
-    """Rows of three names above the panel, each after a piece of its line."""
+    """Rows of two names above the panel, each after a piece of its line."""
     parts = []
     for i, line in enumerate(lines):
-        x, y = LEFT + 126 * (i % 3), 30.0 + 14 * (i // 3)
+        x, y = LEFT + 170 * (i % 2), 30.0 + 14 * (i // 2)
         parts.append(element("path", class_=f"line c{line.colour}{' thin' if line.thin else ''}", d=f"M{x},{y}h18"))
         parts.append(element("text", line.name, class_="tick", x=x + 23, y=y + 4))
     return parts
