@@ -6,7 +6,7 @@ from torch import nn
 
 from hubel.errors import UserError
 from hubel.models.mlp import mlp
-from hubel.nn.init import INITIALISERS, fans, initialise
+from hubel.nn.init import INITIALISERS, fans, he, he_linear, initialise
 
 N_IN, N_OUT = 300, 500
 VARIANCE = {
@@ -198,3 +198,19 @@ def test_zero_weights_never_break_symmetry():
     initialise(network, "normal", seed=0)
     train_a_little(network)
     assert (hidden.weight - hidden.weight[:1])[1:].abs().amax(1).gt(1e-3).all()
+
+
+@pytest.mark.parametrize("layer, n_in", [
+    (lambda: he(nn.Conv2d(8, 300, 5)), 200),
+    (lambda: he(nn.Conv2d(8, 300, 5, groups=4, bias=False)), 50),
+    (lambda: he_linear(150, 400), 150),
+    (lambda: he_linear(150, 400, sigma=0.01), 20_000),
+])  # fmt: skip
+def test_layers_that_start_by_he(layer, n_in):
+    torch.manual_seed(0)
+    found = layer()
+    assert float(found.weight.std()) == pytest.approx((2 / n_in) ** 0.5, rel=0.03)
+    assert abs(float(found.weight.mean())) < 0.02 * (2 / n_in) ** 0.5
+    assert found.bias is None or not found.bias.any()
+    with torch.device("meta"):
+        assert layer().weight.is_meta

@@ -18,6 +18,7 @@ from hubel.errors import UserError
 from hubel.models.base import Head, Network
 from hubel.models.options import Size, check_size, rates, wants, widths_of
 from hubel.models.renaming import Renaming, known_to
+from hubel.nn.init import he, he_linear
 from hubel.nn.pooling import AdaptiveAveragePool
 from hubel.nn.response_norm import response_norm
 
@@ -25,7 +26,7 @@ TORCHVISION = Renaming(("head.{i+2}", "classifier.{i}"))
 
 
 def conv(c_in: int, c_out: int, kernel: int, stride: int = 1, padding: int = 0, groups: int = 1) -> list[nn.Module]:
-    return [nn.Conv2d(c_in, c_out, kernel, stride, padding, groups=groups), nn.ReLU()]
+    return [he(nn.Conv2d(c_in, c_out, kernel, stride, padding, groups=groups)), nn.ReLU()]
 
 
 def pool() -> nn.Module:
@@ -60,9 +61,9 @@ class AlexNet(Network):
     def default_head(self, classes: int) -> nn.Module:
         return Head(
             AdaptiveAveragePool(6), nn.Flatten(),  # (B, C, h, w) -> (B, 36 * C)
-            nn.Dropout(self.dropout), nn.Linear(36 * self.channels[-1], self.hidden), nn.ReLU(),
-            nn.Dropout(self.dropout), nn.Linear(self.hidden, self.hidden), nn.ReLU(),
-            nn.Linear(self.hidden, classes),
+            nn.Dropout(self.dropout), he_linear(36 * self.channels[-1], self.hidden), nn.ReLU(),
+            nn.Dropout(self.dropout), he_linear(self.hidden, self.hidden), nn.ReLU(),
+            he_linear(self.hidden, classes, sigma=0.01),
         )  # fmt: skip
 
 

@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from hubel.models.base import Head, Network
 from hubel.models.options import Size, check_size, rates, wants
 from hubel.models.renaming import Renaming, known_to
+from hubel.nn.init import he
 from hubel.nn.pooling import AdaptiveAveragePool, GlobalAveragePool
 
 Conv = Callable[..., nn.Module]  # (c_in, c_out, kernel, stride=1) -> a padded convolution and its activation
@@ -61,21 +62,13 @@ TORCHVISION = Renaming(
 
 
 def conv_bn(c_in: int, c_out: int, kernel: int, stride: int = 1) -> nn.Module:
-    conv = _conv(c_in, c_out, kernel, stride, bias=False)
+    conv = he(nn.Conv2d(c_in, c_out, kernel, stride, padding=kernel // 2, bias=False))
     return nn.Sequential(OrderedDict(conv=conv, bn=nn.BatchNorm2d(c_out, eps=1e-3), relu=nn.ReLU()))
 
 
 def conv_bias(c_in: int, c_out: int, kernel: int, stride: int = 1) -> nn.Module:
-    conv = _conv(c_in, c_out, kernel, stride, bias=True)
+    conv = he(nn.Conv2d(c_in, c_out, kernel, stride, padding=kernel // 2))
     return nn.Sequential(OrderedDict(conv=conv, relu=nn.ReLU()))
-
-
-def _conv(c_in: int, c_out: int, kernel: int, stride: int, bias: bool) -> nn.Conv2d:
-    conv = nn.Conv2d(c_in, c_out, kernel, stride, padding=kernel // 2, bias=bias)
-    nn.init.kaiming_normal_(conv.weight, nonlinearity="relu")
-    if conv.bias is not None:
-        nn.init.zeros_(conv.bias)
-    return conv
 
 
 class SideBySide(nn.Module):

@@ -19,16 +19,14 @@ from torch import Tensor, nn
 
 from hubel.models.base import Head, Network
 from hubel.models.options import Size, check_size, rates, wants
+from hubel.nn.init import he
 from hubel.nn.pooling import GlobalAveragePool
 
 
 def conv(c_in: int, c_out: int, kernel: int = 1, stride: int = 1) -> list[nn.Module]:
     """Padded by half a filter; the large one of stride 4 by 2, as AlexNet's."""
-    layer = nn.Conv2d(c_in, c_out, kernel, stride, padding=2 if stride > 1 else kernel // 2)
-    nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
-    if layer.bias is not None:
-        nn.init.zeros_(layer.bias)
-    return [layer, nn.ReLU()]
+    padding = 2 if stride > 1 else kernel // 2
+    return [he(nn.Conv2d(c_in, c_out, kernel, stride, padding)), nn.ReLU()]
 
 
 def mlpconv(c_in: int, widths: Sequence[int], kernel: int, stride: int = 1) -> nn.Sequential:

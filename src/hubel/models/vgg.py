@@ -7,18 +7,20 @@ Three 3×3 layers see as far as one of 7×7, with 27 C² weights in place of 49 
 has 138,357,544 parameters for 1,000 classes, 89 % of them dense. An image gives 15.24 million activations: 61 MB in
 fp32, 115 MB where convolutions and ReLU outputs are counted both, about twice that in training. (A figure of 96 MB
 that goes round is a known slip.)
+
+Without batch norm so many layers learn only where the signal keeps its size from the start: `he` (nn/init.py).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor, nn
 
 from hubel.models.base import Head, Network
 from hubel.models.options import Size, check_size, rates, wants, widths_of
 from hubel.models.renaming import Renaming, known_to
+from hubel.nn.init import he, he_linear
 from hubel.nn.pooling import AdaptiveAveragePool
 
 WIDTHS = (64, 128, 256, 512, 512)
@@ -27,20 +29,7 @@ TORCHVISION = Renaming(("head.{i+2}", "classifier.{i}"))
 
 
 def conv(c_in: int, c_out: int, norm: bool) -> list[nn.Module]:
-    """Starts so that the gradient keeps its size on the way back through ReLUs (arXiv:1502.01852)."""
-    layer = nn.Conv2d(c_in, c_out, 3, padding=1)
-    nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
-    if layer.bias is not None:
-        nn.init.zeros_(layer.bias)
-    return [layer, *([nn.BatchNorm2d(c_out)] if norm else []), nn.ReLU()]
-
-
-def dense(n_in: int, n_out: int) -> nn.Linear:
-    """Drawn once: torch's own start of 100 million weights, which would be thrown away, takes as long again."""
-    layer = nn.utils.skip_init(nn.Linear, n_in, n_out, device=torch.get_default_device())
-    nn.init.normal_(layer.weight, std=0.01)
-    nn.init.zeros_(layer.bias)
-    return layer
+    return [he(nn.Conv2d(c_in, c_out, 3, padding=1)), *([nn.BatchNorm2d(c_out)] if norm else []), nn.ReLU()]
 
 
 class VGG(Network):
@@ -73,9 +62,9 @@ class VGG(Network):
     def default_head(self, classes: int) -> nn.Module:
         return Head(
             AdaptiveAveragePool(7), nn.Flatten(),  # (B, 512, h, w) -> (B, 49 * 512)
-            dense(49 * self.channels[-1], self.hidden), nn.ReLU(), nn.Dropout(self.dropout),
-            dense(self.hidden, self.hidden), nn.ReLU(), nn.Dropout(self.dropout),
-            dense(self.hidden, classes),
+            he_linear(49 * self.channels[-1], self.hidden), nn.ReLU(), nn.Dropout(self.dropout),
+            he_linear(self.hidden, self.hidden), nn.ReLU(), nn.Dropout(self.dropout),
+            he_linear(self.hidden, classes, sigma=0.01),
         )  # fmt: skip
 
 
