@@ -16,7 +16,8 @@ def bench_modules(monkeypatch):
     before = set(sys.modules)
     monkeypatch.syspath_prepend(BENCH)
     yield
-    for name in ("common", "networks", "train", "turns", "work", "limit", "peers", "competitors", "accuracy"):
+    ours = ("common", "networks", "train", "turns", "work", "limit", "peers", "competitors", "accuracy", "inference")
+    for name in ours:
         if name not in before:
             sys.modules.pop(name, None)
 
@@ -115,7 +116,20 @@ def test_every_script_finds_what_it_imports():
     subprocess.run([sys.executable, "-c", RUN_ALL, BENCH], check=True)
 
 
-@pytest.mark.parametrize("script", ["train.py", "kill.py"])
+def test_inference_rows_name_goals_and_what_was_not_measured():
+    from inference import rows_of
+
+    rates = {"torchvision": [10.0, 20.0], "openvino": [50.0, 90.0], "hubel": [25.0, 50.0]}
+    rates["hubel+openvino"] = [45.0, 81.0]
+    rows = {row[0]: row[2:] for row in rows_of("vgg16", {"images_per_second": rates, "missing": {"timm": "No module"}})}
+    assert rows["vgg16: hubel"] == ["2.50 (2.50–2.50)", "goal 2.2: met"]
+    assert rows["vgg16: hubel+openvino"] == ["4.28 (4.05–4.50)", "0.90 (0.90–0.90) of openvino, the best: missed"]
+    assert rows["vgg16: timm"] == ["–", "No module"]
+    again = {row[0]: row[3] for row in rows_of("resnet50", {"images_per_second": rates, "missing": {}})}
+    assert again["resnet50: hubel"] == "goal 3: missed"
+
+
+@pytest.mark.parametrize("script", ["train.py", "kill.py", "inference.py"])
 def test_help(script):
     found = subprocess.run([sys.executable, BENCH / script, "--help"], capture_output=True, text=True, check=True)
     assert "python bench/" in found.stdout
