@@ -27,7 +27,7 @@ class Verb:
 
 RECIPE = {"recipe": ("NAME", "a measured recipe: see `hubel config --recipe NAME`")}
 CONFIG = {"config": ("FILE", "options from a TOML file; the command line wins")}
-DOWNLOAD = {"download": ("", "fetch a built-in dataset that is missing here")}
+DOWNLOAD = {"download": ("", "fetch a built-in dataset, or pretrained weights, that are missing here")}
 OUT = {"out": ("DIR", "where the run folders are (default: runs)")}
 PATH = {"path": ("WAY", "how the network runs: auto, eager, folded, fused, openvino (see docs/inference.md)")}
 PRIVATE = {"private": ("", "keep paths and file names out of the report")}

@@ -99,7 +99,9 @@ class Run(RunFolder):
             dataset = dataset.with_classes(parts.classes) if parts.classes else dataset
             dataset = dataset if dataset.splits else dataset.with_splits({"test": dataset.usable()})
         parts.task.accepts(dataset)
-        return Session(self.settings, self.recipe, dataset, parts.task, parts.network, parts.preprocess, parts.device)
+        return Session(
+            self.settings, self.recipe, dataset, parts.task, parts.network, parts.preprocess, parts.device, parts.fresh
+        )
 
     def _fast(self, session: Session, splits: list[str], path: str) -> tuple[Session, Way]:
         precision = session.recipe.precision or "fp32"
