@@ -58,7 +58,7 @@ VERBS: dict[str, Verb] = {
     ),
     "predict": Verb("say what is in images", "RUN... IMAGE...", 2, None, {**PATH, **ENSEMBLE}),
     "baseline": Verb(
-        "is a deep network needed? gradients and colours with a linear classifier", "SOURCE", 1, 1,
+        "is a deep network needed? gradients, colours, a linear classifier", "SOURCE", 1, 1,
         {"features": ("NAME", "hog, colour or both (default: both)"),
          "images": ("N", "training images, evenly spaced, at most (default: 10000; 0 for all)"),
          "run": ("RUN", "compare with this run's network, on its own parts"), **DOWNLOAD},

@@ -36,8 +36,11 @@ def is_zip(path: Path) -> bool:
     """A zip archive that is no NumPy archive."""
     if not zipfile.is_zipfile(path):
         return False
-    with zipfile.ZipFile(path) as archive:
-        names = [name for name in archive.namelist() if not name.endswith("/")]
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = [name for name in archive.namelist() if not name.endswith("/")]
+    except FAULTS:
+        return True  # a damaged one: who opens it says so
     return not names or not all(name.endswith(".npy") for name in names)
 
 
