@@ -57,19 +57,20 @@ class Case:
 
     def __init__(self, name: str):
         self.name, self.function = name, names.resolve(names.MODELS, name)
-        self.side = next(side for side in SIDES if self.takes(side))
+        known = [(classes, side) for classes in (10, 1) for side in SIDES]  # a perceptron has one unit
+        self.classes, self.side = next(one for one in known if self.takes(*one))
 
-    def takes(self, side: int) -> bool:
+    def takes(self, classes: int, side: int) -> bool:
         try:
             with torch.device("meta"):
-                self.make(side=side)
+                self.make(side, classes)
         except UserError:
             return False
         return True
 
-    def make(self, side: int | None = None, classes: int = 10) -> Any:
+    def make(self, side: int | None = None, classes: int | None = None) -> Any:
         side = side or self.side
-        return self.function(classes=classes, input=(3, side, side))
+        return self.function(classes=classes or self.classes, input=(3, side, side))
 
     def images(self, count: int = 4, side: int | None = None) -> Tensor:
         side = side or self.side
@@ -100,7 +101,7 @@ def shapes(case: Case) -> Answer:
             if side == case.side:
                 raise
             continue
-        _expect(logits.shape == (2, 10), f"logits {tuple(logits.shape)}")
+        _expect(logits.shape == (2, case.classes), f"logits {tuple(logits.shape)}")
         _expect(bool(torch.isfinite(logits).all()), "logits are not finite")
         _expect([m.shape[1] for m in maps] == list(network.channels), "channels of the maps")
         for found, stride in zip(maps, network.strides, strict=bool(network.strides)):
@@ -112,7 +113,7 @@ def shapes(case: Case) -> Answer:
 def gradients(case: Case) -> Answer:
     torch.manual_seed(0)
     network = case.make().train()
-    images, targets = case.images(8), torch.arange(8) % 10
+    images, targets = case.images(8), torch.arange(8) % case.classes
     maps = network.maps(images)
     loss = F.cross_entropy(network.head(maps), targets)
     if hasattr(network, "auxiliary"):
@@ -173,8 +174,10 @@ def onnx(case: Case) -> Answer:
     from hubel.rebuild import Parts
     from hubel.tasks.classification import Classification
 
-    classes = tuple(f"class {i}" for i in range(10))
+    classes = tuple(f"class {i}" for i in range(max(2, case.classes)))
     preprocess = Preprocess(size=(case.side, case.side), channels=3, mean=(0.5,), std=(0.25,))
+    if case.classes == 1:
+        return "–"  # no classification
     parts = Parts(case.trained(), Classification(classes=classes), preprocess, torch.device("cpu"), classes, "fp32")
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -215,7 +218,8 @@ def _expect(holds: bool, what: str) -> None:
 
 
 def _near(found: Tensor, expected: Tensor, tolerance: float) -> Answer:
-    difference = float((found - expected).abs().max() / expected.abs().max())
+    largest = float(expected.abs().max()) or 1.0  # a perceptron starts at 0
+    difference = float((found - expected).abs().max()) / largest
     _expect(difference <= tolerance, f"differs by {difference:.1e} of the largest logit")
     return f"{difference:.0e}" if difference else "0"
 
