@@ -187,9 +187,7 @@ def test_views_are_averaged_against_the_single_view(runs):
 
 
 def test_numbers_are_averaged_in_their_units(place, monkeypatch):
-    monkeypatch.setattr(
-        "hubel.facts.bootstrap", lambda *given, **options: (0.0, 1.0)
-    )  # slow
+    monkeypatch.setattr("hubel.facts.bootstrap", lambda *given, **options: (0.0, 1.0))  # slow
     data = in_memory(90, columns={"numbers": np.random.default_rng(0).normal(50, 9, (90, 2)).astype(np.float32)})
     given = data.with_splits({"train": np.arange(60), "test": np.arange(60, 90)})
     runs = [train(given, place, seed=seed, task="regression", epochs=1) for seed in (0, 1)]

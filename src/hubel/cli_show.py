@@ -93,11 +93,11 @@ def compared(found: Mapping[str, Any]) -> None:
     """By part a row for each way: the metric that decides with its interval, the difference from the best network."""
     primary = found["primary"]
     for part, judged in found["compared"].items():
-        table = _table(f"{part}, n = {judged['n']:,}", primary, "95 %", "difference", "95 %", "p", "",
-                       right=[primary, "difference", "p"])  # fmt: skip
+        table = _table(f"{part}, n = {judged['n']:,}", f"{primary}, 95 %", "difference, 95 %", "")
         for row in judged["rows"]:
-            table.add_row(*map(_text, [row["name"], _number(row["metrics"].get(primary)), _interval(row["interval"]),
-                                       *_difference(row), row["verdict"]]))  # fmt: skip
+            own = _with_interval(row["metrics"].get(primary), row["interval"])
+            verdict = "none shown" if row["verdict"] == "no difference shown" else row["verdict"]
+            table.add_row(*map(_text, [row["name"], own, _difference(row), verdict]))
         _print(table)
         if judged.get("uncertainty"):
             _print(_unsure(judged["uncertainty"]))
@@ -109,11 +109,14 @@ def _interval(pair: Sequence[float] | None, sign: str = "") -> str:
     return "–" if pair is None else f"{pair[0]:{sign}.4f} … {pair[1]:{sign}.4f}"
 
 
-def _difference(row: Mapping[str, Any]) -> list[str]:
-    if "difference" not in row:
-        return ["", "", ""]
-    p = row["p"]
-    return [f"{row['difference']:+.4f}", _interval(row["difference_interval"], "+"), "–" if p is None else f"{p:.2g}"]
+def _with_interval(value: float | None, pair: Sequence[float] | None, sign: str = "") -> str:
+    if value is None or pair is None:
+        return "–" if value is None else f"{value:{sign}.3f}"
+    return f"{value:{sign}.3f} ({pair[0]:{sign}.3f}…{pair[1]:{sign}.3f})"
+
+
+def _difference(row: Mapping[str, Any]) -> str:
+    return _with_interval(row["difference"], row["difference_interval"], "+") if "difference" in row else ""
 
 
 def _unsure(means: Mapping[str, float]) -> str:
