@@ -22,7 +22,8 @@ def freeze(network: nn.Module, until: str | None = None) -> tuple[str, ...]:
     `freeze(network, "head")` leaves the head to learn, `freeze(network, "stages.2")` that stage and what follows it.
     The order is that in which the modules were registered. In most networks they run in it; DenseNet registers its
     transitions behind all blocks, and what runs side by side has no order: `freeze_groups` goes by what depends on
-    what, and is right everywhere. Returns the names of the frozen parameters; what was fixed before (a measured whitening) is not among them. Raises UserError for an unknown name.
+    what, and is right everywhere. Returns the names of the frozen parameters; what was fixed before (a measured
+    whitening) is not among them. Raises UserError for an unknown name.
     """
     every = {name for name, _ in network.named_parameters()}
     return _freeze(network, every if until is None else _before(network, until), until)
