@@ -208,6 +208,7 @@ def test_resume_equals_uninterrupted(small, weights, tmp_path, quiet, kind, step
     resumed = hubel.resume(next((tmp_path / "cut").glob("*/1")), source=blobs(), progress=quiet)
     assert_same(last(whole), last(resumed))
     assert whole.metrics == resumed.metrics
+    assert last(whole)["ema"]["steps"] == whole.history[-1]["step"] == 20, "no stage begins it anew"
 
 
 def test_a_start_from_a_run_folds_restarts_and_predictions(small, quiet, tmp_path):
