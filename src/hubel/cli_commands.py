@@ -68,6 +68,8 @@ VERBS: dict[str, Verb] = {
         {"out": ("DIR", "where the page and the lists go (default: data-NAME)"),
          "augment": ("POLICY", "show its effect: none, light, standard, strong, randaugment, trivialaugment "
                                "(default: standard)"),
+         "model": ("MODEL", "compare boxes and masks with what this network can see"),
+         "size": ("N", "model: the side of its input (default: what it wants)"),
          "pack": ("DIR", "instead: write the images once, resized, for fast training"),
          "side": ("N", "pack: shorter side in pixels, or `own` (default: 256)"),
          "quality": ("N", "pack: as JPEG of this quality, 1 to 100 (default: plain pixels)"),

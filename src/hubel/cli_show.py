@@ -210,6 +210,8 @@ def data(found: Mapping[str, Any]) -> None:
         _print(table)
     else:
         _print("Nothing wrong was found.")
+    if "receptive_field" in found:
+        _print(found["receptive_field"]["sentence"])
     for name in ("page", "quarantine"):
         if found[name]:
             _print(f"{name:<11} {found[name]}")

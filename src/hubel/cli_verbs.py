@@ -174,6 +174,9 @@ def data(command: Command) -> Outcome:
         if word in flags:
             raise UserError(f"'--{word}' goes with --pack DIR.")
     augment = flags.get("augment", inspecting.POLICY)
+    if "size" in flags and "model" not in flags:
+        raise UserError("'--size' goes with --model MODEL.")
+    options |= {"model": flags.get("model"), "size": _whole(command, "size")}
     found = inspecting.look(command.words[0], flags.get("out"), augment=augment, **options).settings()
     return 0, found, lambda: cli_show.data(found)
 

@@ -28,6 +28,7 @@ from hubel.data.policies import POLICIES
 from hubel.data.preview import Previewer
 from hubel.data.preview_mixed import mixtures
 from hubel.errors import UserError, did_you_mean
+from hubel.extents import Extents, against, seen_by
 from hubel.parts import load_dataset
 from hubel.report import data_page
 from hubel.training.atomic import write_atomically
@@ -48,6 +49,7 @@ class DataReport:
 
     inspection: Inspection
     augment: str = POLICY
+    extents: Extents | None = None  # against the receptive fields of a network
     page: Path | None = None
     quarantine: Path | None = None
 
@@ -64,7 +66,12 @@ class DataReport:
     def settings(self) -> dict[str, Any]:
         """JSON-ready: format, images, classes, splits, findings, files."""
         files = {"page": self.page, "quarantine": self.quarantine}
-        return self.inspection.settings() | {name: None if path is None else str(path) for name, path in files.items()}
+        seen = {} if self.extents is None else {"receptive_field": self.extents.settings()}
+        return (
+            self.inspection.settings()
+            | seen
+            | {name: None if path is None else str(path) for name, path in files.items()}
+        )
 
     def write(self, out: str | Path) -> DataReport:
         """Write data.html, findings.json and, where there are errors, quarantine.csv into the folder `out`.
@@ -81,7 +88,9 @@ class DataReport:
             write_atomically(folder / QUARANTINE, listed.encode("utf-8", "backslashreplace"))
         text = json.dumps(written.settings(), indent=1, ensure_ascii=False, allow_nan=False)
         write_atomically(folder / FINDINGS, text.encode("utf-8", "backslashreplace"))
-        data_page.write(self.inspection, folder / PAGE, self._augmented(), _beside(folder, listed, self.dataset))
+        extents = None if self.extents is None else self.extents.settings() | {"sides": self.extents.sides}
+        beside = _beside(folder, listed, self.dataset)
+        data_page.write(self.inspection, folder / PAGE, self._augmented(), beside, extents)
         return written
 
     def _augmented(self) -> data_page.Augmented | None:
@@ -97,21 +106,23 @@ class DataReport:
 
 
 def inspect_data(
-    source: Any, *, augment: str = POLICY, download: bool = False, progress: Any = None, workers: int | None = None
-) -> DataReport:
+    source: Any, *, augment: str = POLICY, model: str | None = None, size: int | None = None,
+    download: bool = False, progress: Any = None, workers: int | None = None,
+) -> DataReport:  # fmt: skip
     """Look at everything in `source` before a training; nothing is written until `write`.
 
-    `source` is a built-in name, a path or a Dataset; `augment` the policy whose effect the page shows. Raises
+    `source` is a built-in name, a path or a Dataset; `augment` the policy whose effect the page shows. With `model`,
+    boxes and masks are compared with its receptive fields on images of `size` pixels (what it wants). Raises
     UserError where nothing sensible can be read; single bad files and entries become findings.
     """
     if augment not in POLICIES:
         raise UserError(f"augment is one of {', '.join(POLICIES)}; got '{augment}'{did_you_mean(augment, POLICIES)}")
     progress = Progress(progress or "auto") if progress is None or isinstance(progress, str) else progress
     dataset = load_dataset(source, download=download)
+    network = None if model is None else seen_by(model, dataset.images.channels, size)
     with _counting(progress, len(dataset)) as tick:
-        return DataReport(
-            inspect(dataset, workers=workers or cores(), tick=tick, cache=cache_folder() / "looked"), augment
-        )
+        found = inspect(dataset, workers=workers or cores(), tick=tick, cache=cache_folder() / "looked")
+    return DataReport(found, augment, None if network is None else against(found, network))
 
 
 def look(source: Any, out: str | Path | None = None, **options: Any) -> DataReport:

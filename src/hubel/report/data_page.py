@@ -35,20 +35,27 @@ class Augmented:
     mixed: Iterable[Mixture] = ()  # of several images in one
 
 
-def render(found: Inspection, augmented: Augmented | None = None, files: Sequence[str] = ()) -> str:
-    """The page as text (it encodes to UTF-8, at most LIMIT bytes). `files`: what was written beside it."""
-    gallery, context = Gallery(found), _context(found) | {"files": list(files)}
+def render(
+    found: Inspection, augmented: Augmented | None = None, files: Sequence[str] = (),
+    extents: dict[str, Any] | None = None,
+) -> str:  # fmt: skip
+    """The page as text (it encodes to UTF-8, at most LIMIT bytes). `files`: what was written beside it; `extents`:
+    how large things are against what a network sees (see extents.py)."""
+    gallery, context = Gallery(found), _context(found) | {"files": list(files), "extents": sections.extents(extents)}
     bare = fill("data.html", context | _pictures(gallery, augmented, 0), STYLES)
     room = min(PICTURES, LIMIT - len(bare.encode()) - 100_000)
     page = fill("data.html", context | _pictures(gallery, augmented, max(0, room)), STYLES)
     return page if len(page.encode()) <= LIMIT else bare
 
 
-def write(found: Inspection, path: Path, augmented: Augmented | None = None, files: Sequence[str] = ()) -> Path:
+def write(
+    found: Inspection, path: Path, augmented: Augmented | None = None, files: Sequence[str] = (),
+    extents: dict[str, Any] | None = None,
+) -> Path:  # fmt: skip
     """Write the page to `path`, whole or not at all."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="PIL")  # of damage and size: findings say it
-        write_atomically(path, render(found, augmented, files).encode("utf-8"))
+        write_atomically(path, render(found, augmented, files, extents).encode("utf-8"))
     return path
 
 

@@ -171,6 +171,17 @@ def _object_plots(found: Inspection) -> list[Any]:
     return plots
 
 
+def extents(given: dict[str, Any] | None) -> dict[str, Any] | None:
+    """Sides in pixels of a network's input, and for each of its maps what it sees of them."""
+    if given is None:
+        return None
+    rows = [{"stride": f"{row['stride']:g}", "field": f"{row['field']:g}", "whole": percent(row["whole"]),
+             "below": percent(row["below_stride"])} for row in given["maps"]]  # fmt: skip
+    label = f"side at {given['input'][0]}×{given['input'][1]}, √area in pixels"
+    plot = data_figures.histogram(given["sides"], label, given["what"]) if len(given["sides"]) else None
+    return {"model": given["model"], "sentence": given["sentence"], "rows": rows, "plot": plot}
+
+
 def channels(found: Inspection) -> dict[str, Any] | None:
     """Mean and deviation of each channel, and a plot of its values; of the training part."""
     seen = found.seen
