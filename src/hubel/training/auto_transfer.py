@@ -1,7 +1,7 @@
 """What `auto` means where a training begins with pretrained weights: how much learns, for how long; see transfer.py.
 
 Little data: the head alone, since more would fit what is not there again. More data: the more layers (notes 002, 004).
-Where that changes was measured: docs/transfer.md shows accuracy against images per class.
+Where that changes is a rule of thumb: bench/experiments/transfer.py measures accuracy against images per class.
 """
 
 from __future__ import annotations
