@@ -12,14 +12,14 @@ BENCH = Path(__file__).parent.parent / "bench"
 
 @pytest.fixture(autouse=True)
 def bench_modules(monkeypatch):
-    """The scripts import each other by plain names; forget those afterwards."""
-    before = set(sys.modules)
+    """The scripts import each other by plain names, which other tests' helpers have too: apart from those."""
+    names = {path.stem for path in BENCH.glob("*.py")}
+    others = {name: sys.modules.pop(name) for name in names & set(sys.modules)}
     monkeypatch.syspath_prepend(BENCH)
     yield
-    ours = ("common", "networks", "train", "turns", "work", "limit", "peers", "competitors", "accuracy", "inference")
-    for name in ours:
-        if name not in before:
-            sys.modules.pop(name, None)
+    for name in names:
+        sys.modules.pop(name, None)
+    sys.modules.update(others)
 
 
 def test_ratio_pairs_rounds():

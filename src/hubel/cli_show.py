@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -292,6 +293,6 @@ def doctor(found: Mapping[str, Any]) -> None:
     for problem in found["problems"]:
         _print(f"! {problem}")
     for hint in found["hints"]:
-        _print(f"- {hint}")
+        _print(*textwrap.wrap(f"- {hint}", 80, subsequent_indent="  ", break_long_words=False))
     if not found["problems"]:
         _print("Ready to train.")
