@@ -138,6 +138,16 @@ def test_all_of_it_where_the_classes_are_as_many(tmp_path):
     assert torch.equal(ours.head[1].weight, theirs.head[1].weight)
 
 
+def test_a_dense_layer_that_is_written_as_a_convolution(tmp_path):
+    """timm's resnetv2 keeps its classifier as a 1×1 convolution, (K, F, 1, 1)."""
+    theirs, ours = network(seed=1), network(seed=2)
+    state = {k: v[:, :, None, None] if k == "head.1.weight" else v for k, v in theirs.state_dict().items()}
+    save_file({k: v.contiguous() for k, v in state.items()}, tmp_path / "net.safetensors")
+    found = weights.renamed(weights.load(str(tmp_path / "net.safetensors"), small), small, ours)
+    assert weights.put(ours, found) == ()
+    assert all(torch.equal(v, ours.state_dict()[k]) for k, v in theirs.state_dict().items())
+
+
 def test_weights_of_another_network_are_refused_and_nothing_is_changed(tmp_path):
     save_file(network(channels=1).state_dict(), tmp_path / "grey.safetensors")
     ours = network()

@@ -189,7 +189,13 @@ def put(network: nn.Module, weights: Weights) -> tuple[str, ...]:
 
 
 def _fitting(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {k: v for k, v in state.items() if k in own and own[k].shape == v.shape}
+    shaped = {k: _as_dense(v, own[k]) for k, v in state.items() if k in own}
+    return {k: v for k, v in shaped.items() if own[k].shape == v.shape}
+
+
+def _as_dense(value: Tensor, like: Tensor) -> Tensor:
+    """(K, F, 1, 1) -> (K, F): some write a dense layer as a 1×1 convolution, timm's resnetv2 among them."""
+    return value.flatten(1) if (*like.shape, 1, 1) == value.shape and like.ndim == 2 else value
 
 
 def _misfit(wrong: list[str], weights: Weights, own: Mapping[str, Tensor]) -> str:
