@@ -207,7 +207,11 @@ def parity(case: Case) -> Answer:
 
 def _theirs(peers: Any, library: str, name: str) -> nn.Module:
     if library == "timm":
-        return peers.timm().create_model(name, num_classes=7)
+        timm = peers.timm()
+        network = timm.create_model(name, num_classes=7)
+        if "resnetv2" in name:  # a dense layer, where timm has it as a 1×1 convolution
+            network.head = timm.layers.ClassifierHead(network.num_features, 7)
+        return network
     more = {"init_weights": True, "aux_logits": True} if name == "googlenet" else {}
     return getattr(peers.torchvision().models, name)(num_classes=7, **more)
 
