@@ -64,7 +64,7 @@ class LocallyConnected2d(nn.Module):
         y = torch.bmm(patches, weight.mT)  # (H'·W', B, N)
         if self.bias is not None:
             y = y + self.bias.view(len(patches), 1, -1)
-        return y.permute(1, 2, 0).reshape(len(x), -1, *self.places)
+        return y.permute(1, 2, 0).reshape(x.shape[0], -1, *self.places)  # len() is a number to an export
 
     @torch.no_grad()
     def tie(self, convolution: nn.Conv2d) -> None:
