@@ -14,6 +14,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import cv2
@@ -53,7 +54,18 @@ class _Requests(Sampler):
 
 def _start_worker(worker: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the main process, which then ends the workers
+    sys.excepthook = _fault_of_worker
     cv2.setNumThreads(0)
+
+
+def _fault_of_worker(kind: type[BaseException], fault: BaseException, trace: TracebackType | None) -> None:
+    """Print a fault in one of a worker's threads; but a main process that hung up while it took a batch is none.
+
+    Faults of the reading itself don't come here: they travel to the main process, which raises them.
+    """
+    half_read = isinstance(fault, OSError) and fault.errno is None  # "got end of file during message"
+    if not (half_read or isinstance(fault, ConnectionError | EOFError)):
+        sys.__excepthook__(kind, fault, trace)
 
 
 def _as_it_comes(batch: Any) -> Any:
