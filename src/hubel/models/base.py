@@ -1,12 +1,18 @@
 """The contract of a network: maps from fine to coarse, and a head that reads them.
 
 images (B, C, H, W) -> maps: a list of (B, channels[i], H / strides[i], W / strides[i]), finest first
-                    -> head(maps): raw outputs, (B, K) for the family's own classifier
+                    -> head(maps): raw outputs, (B, K) for the family's own classifier,
+                                   (B, K, h, w) for a head that gives scores for every pixel
 """
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor, nn
+
+from hubel.errors import UserError
+from hubel.models.dense_heads import FusedScores, PlacedScores
 
 
 class Head(nn.Sequential):
@@ -26,6 +32,7 @@ class Network(nn.Module):
     channels: tuple[int, ...]
     strides: tuple[int, ...]
     head: nn.Module
+    margin: int = 0  # scores for every pixel cover the image without so many pixels on each side
 
     def maps(self, images: Tensor) -> list[Tensor]:
         raise NotImplementedError
@@ -36,6 +43,21 @@ class Network(nn.Module):
     def default_head(self, classes: int) -> nn.Module:
         """The family's own classifier: takes the list of maps, returns (B, classes)."""
         raise NotImplementedError
+
+    def dense_head(self, outputs: int) -> nn.Module:
+        """Scores for every pixel: takes the list of maps, returns (B, outputs, h, w), as a rule coarser than the image.
+
+        Raises UserError where the features keep no place.
+        """
+        if not self.strides:
+            raise UserError(
+                f"{type(self).__name__} reads all pixels into one vector, in which nothing has a place any more, so it "
+                "can't give scores for every pixel. Choose a network of convolutions, such as --model resnet18."
+            )
+        starts: Any = getattr(self, "starts", None)
+        if starts is not None:
+            return PlacedScores(self.channels, outputs, starts, self.strides)
+        return FusedScores(self.channels, outputs)
 
     def forward(self, images: Tensor) -> Tensor:
         return self.head(self.maps(images))
