@@ -17,6 +17,8 @@ from torch import nn
 
 from hubel.errors import UserError
 from hubel.models import published, weights
+from hubel.models.conventions import convention_in, convention_of
+from hubel.models.inverted_residual import ConvUnit, InvertedResidual, Stage
 from hubel.models.renaming import Renaming, known_to
 from hubel.models.resnet_cifar import resnet8
 from hubel.models.weight_files import read_tensors
@@ -307,6 +309,65 @@ def test_a_repository_of_the_hub(tmp_path, server, word, repository):
     assert (found.sha256, found.images.size, found.images.std, found.images.crop) == (digest, 288, (0.25,) * 3, 0.95)
     assert weights.load(word, small, opener=refuse).images == found.images
     assert weights.put(network(), weights.renamed(found, small, network())) == ("head.1.weight", "head.1.bias")
+
+
+def test_a_repository_of_timm_is_named_after_its_network(tmp_path, server):
+    files, _ = server
+    content = saved(tmp_path, ".safetensors")
+    pointer = f"oid sha256:{hashlib.sha256(content).hexdigest()}"
+    for owner, config in (("timm", {}), ("other", {}), ("third", {"architecture": "tf_efficientnet_b1"})):
+        place = f"/{owner}/efficientnet_b0.ra_in1k"
+        files[f"{place}/raw/main/model.safetensors"] = pointer.encode()
+        files[f"{place}/raw/main/config.json"] = json.dumps(config).encode()
+        files[f"{place}/resolve/main/model.safetensors"] = content
+    words = ("timm:efficientnet_b0.ra_in1k", "hf:other/efficientnet_b0.ra_in1k", "hf:third/efficientnet_b0.ra_in1k")
+    found = [weights.load(word, small, download=True).architecture for word in words]
+    assert found == ["efficientnet_b0", "", "tf_efficientnet_b1"]
+
+
+# Conventions ----------------------------------------------------------------------------------------------------------
+
+
+def with_conventions(padding, epsilon):
+    """A network of one inverted residual, made as EfficientNet makes them."""
+    torch.manual_seed(0)
+    unit = ConvUnit(nn.SiLU, padding, epsilon)
+    return nn.Sequential(InvertedResidual(unit, 4, Stage(2, 3, 2, 8, 1), 2, 0, 0.0))
+
+
+@pytest.mark.parametrize(
+    ("architecture", "right", "wrong", "advice"),
+    [
+        ("tf_efficientnet_b0", ("same", 1e-3), ("symmetric", 1e-5), "--model timm:tf_efficientnet_b0$"),
+        ("tf_efficientnet_b5", ("same", 1e-3), ("symmetric", 1e-3), "--model.padding same, or .*timm:tf_efficientnet"),
+        ("tf_mixnet_s", ("same", 1e-3), ("same", 1e-5), "--model timm:tf_mixnet_s$"),
+        ("efficientnet_lite0", ("symmetric", 1e-5), ("same", 1e-3), "--model timm:efficientnet_lite0$"),
+    ],
+)
+def test_weights_of_other_padding_are_refused_and_nothing_is_changed(tmp_path, architecture, right, wrong, advice):
+    config = {"architecture": architecture}
+    save_file(with_conventions(*right).state_dict(), tmp_path / "a.safetensors", {"config": json.dumps(config)})
+    found = weights.load(str(tmp_path / "a.safetensors"), small)
+    assert weights.put(with_conventions(*right), found) == ()
+    other = with_conventions(*wrong)
+    nn.init.zeros_(other[0].project[0].weight)
+    with pytest.raises(UserError, match=f"{architecture}.*ε = .*see badly.*{advice}"):
+        weights.put(other, found)
+    assert other[0].project[0].weight.eq(0).all()
+
+
+def test_the_name_of_timms_file_tells_its_network_and_others_may_have_any(tmp_path):
+    for name, known in (("tf_efficientnet_b0_ns-c0e6a31c.pth", "tf_efficientnet_b0"), ("efficientnet_lite0.pth", "")):
+        torch.save(with_conventions("same", 1e-3).state_dict(), tmp_path / name)
+        assert weights.load(str(tmp_path / name), small).architecture == known
+
+
+def test_conventions_of_timms_networks():
+    timm = peers.timm()
+    for name in ("tf_efficientnet_b0", "efficientnet_b0", "tf_efficientnet_lite0", "efficientnet_lite0"):
+        with torch.device("meta"):
+            assert convention_in(timm.create_model(name)) == convention_of(name)
+    assert convention_of("resnet50") is None
 
 
 def test_a_repository_without_a_checksum_and_names_that_are_none(server, cache):

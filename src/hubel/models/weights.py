@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from hubel.data.places import cache_folder
 from hubel.errors import UserError
 from hubel.models import published
+from hubel.models.conventions import check_convention
 from hubel.models.download import Opener, ask, fetch, hash_of, over_https
 from hubel.models.efficientnet_weights import Pretrained
 from hubel.models.renaming import peer_of
@@ -43,6 +44,7 @@ class Weights:
     sha256: str  # of the file
     images: Pretrained
     assumed: bool = False  # nothing says what the images were like: ImageNet's usual preprocessing is taken
+    architecture: str = ""  # timm's name of the network that they were trained in, where anything tells it
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,7 @@ class Found:
     path: Path
     source: str
     images: Pretrained | None = None
+    architecture: str = ""
 
 
 def load(word: str, function: Callable[..., Any], *, download: bool = False, opener: Opener | None = None) -> Weights:
@@ -66,7 +69,7 @@ def load(word: str, function: Callable[..., Any], *, download: bool = False, ope
     size = getattr(function, "size", None) or 224
     return Weights(
         tensors, found.source, hash_of(found.path), images or published.trained_at(size, round(size / 0.875)),
-        assumed=images is None,
+        assumed=images is None, architecture=found.architecture or _architecture(said, found.path.name),
     )  # fmt: skip
 
 
@@ -126,7 +129,10 @@ def _from_hub(repository: str, download: bool, opener: Opener) -> Found:
         config = ask(f"{HUB}{repository}/raw/main/config.json", opener)
         fetch(f"{HUB}{repository}/resolve/main/model.safetensors", path, digest[1].decode(), opener)
         card.write_bytes(config)
-    return Found(path, repository, _said({"config": card.read_text(errors="replace")}))
+    said = {"config": card.read_text(errors="replace")}
+    owner, _, name = repository.partition("/")
+    known = _architecture(said, name) or (name.partition(".")[0] if owner == "timm" else "")
+    return Found(path, repository, _said(said), known)
 
 
 def _allow(download: bool, what: str, path: Path) -> None:
@@ -141,7 +147,7 @@ def _allow(download: bool, what: str, path: Path) -> None:
 def _said(metadata: Mapping[str, str]) -> Pretrained | None:
     """What a file or a hub's config.json says of its images: {"pretrained_cfg": {"input_size", "mean", …}}."""
     try:
-        config = json.loads(metadata.get("config", "null")) or {}
+        config = _config(metadata)
         config = config.get("pretrained_cfg", config)
         return Pretrained(
             int(config["input_size"][-1]),
@@ -152,6 +158,21 @@ def _said(metadata: Mapping[str, str]) -> Pretrained | None:
         )
     except (ValueError, KeyError, TypeError, AttributeError):
         return None
+
+
+def _architecture(metadata: Mapping[str, str], name: str) -> str:
+    """timm's name of the network: what is said of it, or what the name of timm's file begins with."""
+    try:
+        config = _config(metadata)
+        said = config.get("architecture") or config.get("pretrained_cfg", {}).get("architecture")
+    except (ValueError, AttributeError):
+        said = None
+    begins = re.match(r"tf_efficientnet_(b|lite)\d", name)  # tf_efficientnet_b0_ns-c0e6a31c.pth
+    return str(said or (begins[0] if begins else ""))
+
+
+def _config(metadata: Mapping[str, str]) -> dict[str, Any]:
+    return json.loads(metadata.get("config", "null")) or {}
 
 
 # Into a network -------------------------------------------------------------------------------------------------------
@@ -175,7 +196,8 @@ def renamed(weights: Weights, function: Callable[..., Any], network: nn.Module) 
 def put(network: nn.Module, weights: Weights) -> tuple[str, ...]:
     """Copy the tensors into `network`; returns the names of the parameters that did not come with them (the head's).
 
-    Raises UserError where a tensor before the head is missing or has another shape: the network is another one.
+    Raises UserError where a tensor before the head is missing or has another shape: the network is another one; or
+    where it fits in all shapes, but was trained with other padding.
     """
     own = network.state_dict()
     fitting = _fitting(weights.state, own)
@@ -183,6 +205,7 @@ def put(network: nn.Module, weights: Weights) -> tuple[str, ...]:
     wrong = [name for name in left if not name.startswith(MAY_BE_FRESH)]
     if wrong or not fitting:
         raise UserError(_misfit(wrong or left, weights, own))
+    check_convention(network, weights.architecture, weights.source)
     network.load_state_dict(fitting, strict=False)
     parameters = {name for name, _ in network.named_parameters()}
     return tuple(name for name in left if name in parameters)
