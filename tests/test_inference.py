@@ -1,6 +1,7 @@
 """The ways to run a trained network: each agrees with eager fp32; the rule between them; what happens in a fault."""
 
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
@@ -11,6 +12,8 @@ from hubel.data.preprocess import Preprocess
 from hubel.errors import UserError
 from hubel.inference import TOLERANCE, Prepared, Way, choose, prepared
 from hubel.models.convnet import convnet
+from hubel.models.densenet import densenet_bc40
+from hubel.models.preact_cifar import preact_resnet20
 from hubel.rebuild import Parts
 from hubel.tasks.classification import Classification
 from hubel.tasks.joint import Joint
@@ -52,6 +55,22 @@ def test_every_way_agrees_with_eager_within_its_tolerance(name, precision):
     assert 0 < difference < TOLERANCE[precision]
     if precision == "fp32":
         torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("function", [partial(densenet_bc40, growth=2), partial(preact_resnet20, width=0.5)])
+@pytest.mark.parametrize("name", ["folded", "fused"])
+def test_networks_whose_norms_only_fold_in_part(function, name):
+    torch.manual_seed(0)
+    network = function(classes=5, input=(3, 20, 20)).train()
+    with torch.no_grad():
+        for module in network.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                nn.init.uniform_(module.weight, -1.5, 1.5)
+                nn.init.normal_(module.bias)
+        network(torch.randn(16, 3, 20, 20))
+    expected, found, prepared_one = run(Way(name, "fp32", ""), parts=replace(make_parts(), network=network.eval()))
+    assert prepared_one.way.name == name, prepared_one.way.why
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5 * float(expected.abs().max()))
 
 
 def test_the_network_itself_stays_as_it_is():

@@ -1,14 +1,20 @@
 """Batch normalisation at test time is linear, and folds into the layer before it without changing the output."""
 
+import re
+from functools import partial
+
 import pytest
 import torch
 from parity import peers
 from torch import nn
 
+from hubel.models import preact_cifar
 from hubel.models.airbench import airbench
 from hubel.models.convnet import convnet
+from hubel.models.densenet import DenseNet, Growth, densenet40, densenet_bc40
 from hubel.models.lenet import lenet5
 from hubel.models.mlp import mlp
+from hubel.models.preact_cifar import preact_resnet20
 from hubel.models.resnet_cifar import resnet8
 from hubel.models.surgery.fold import fold_batchnorm
 
@@ -37,7 +43,8 @@ def norms(network):
 
 def assert_same(network, found, *shape):
     images = torch.randn(3, *(shape or INPUT)).double()
-    expected, got = network(images), found(images)
+    with torch.no_grad():
+        expected, got = network(images), found(images)
     assert expected.std() > 1e-3
     torch.testing.assert_close(got, expected, rtol=0, atol=1e-6)
 
@@ -72,6 +79,42 @@ def test_a_norm_behind_pooling_or_activation_stays_and_is_counted():
     found = fold_batchnorm(after)
     assert not found.folded
     assert_same(after, found.network)
+
+
+def tiny_densenet(*, classes, input):
+    """Of the kind for photographs: its stem and the inside of each bottleneck can be folded."""
+    stem = nn.Sequential(nn.Conv2d(input[0], 8, 7, 2, padding=3, bias=False), nn.BatchNorm2d(8), nn.ReLU())
+    return DenseNet(classes, stem, nn.MaxPool2d(3, 2, padding=1), 8, (2, 1), Growth(4))
+
+
+def preact_bottlenecks(*, classes, input):
+    return preact_cifar.build(classes, input, preact_cifar.BOTTLENECK, (16, 24, 32), 2, 8, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("function", "folded", "left"),
+    [
+        (tiny_densenet, r"stem\.1|blocks\.\d\.0\.\d\.f\.3", r"blocks\.\d\.0\.\d\.f\.0|blocks\.\d\.1"),
+        (partial(densenet_bc40, growth=2), r".*\.f\.3", r".*\.f\.0|blocks\.\d\.1"),
+        (partial(densenet40, growth=2), "nothing", r".*\.f\.0|blocks\.\d\.1"),
+        (partial(preact_resnet20, width=0.5), r".*\.f\.1|stages\.0\.0\.activate\.0", r".*\.activate\.0|last\.0"),
+        (preact_bottlenecks, r".*\.f\.[14]|stages\.0\.0\.activate\.0", r".*\.activate\.0|last\.0"),
+    ],
+    ids=["densenet", "densenet-bc", "densenet-plain", "preact", "preact-bottleneck"],
+)
+def test_where_norms_come_first_only_those_behind_a_convolution_fold(function, folded, left):
+    network = lived_in(function(classes=5, input=INPUT))
+    names = {name for name, module in network.named_modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)}
+    expected = {name for name in names if re.fullmatch(folded, name)}
+    found = fold_batchnorm(network)
+    assert set(found.folded) == expected
+    assert set(found.left) == names - expected
+    assert all(re.fullmatch(left, name) for name in found.left)
+    assert f"{len(found.left)} stay: no layer with weights right before them" in found.words()
+    assert_same(network, found.network)
+    images = torch.randn(2, *INPUT).double()
+    for a, b in zip(found.network.maps(images), network.maps(images), strict=True):  # taps read these
+        torch.testing.assert_close(a, b, rtol=0, atol=1e-6)
 
 
 class Functional(nn.Module):
