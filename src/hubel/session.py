@@ -25,6 +25,7 @@ from hubel.data.loader import Loader
 from hubel.data.preprocess import Preprocess
 from hubel.data.quarantine import Quarantine
 from hubel.errors import UserError
+from hubel.nn.depthwise import speed_up_depthwise
 from hubel.nn.init import initialise
 from hubel.nn.shared_norm import share_statistics
 from hubel.options import flatten, settings_of, unflatten
@@ -241,4 +242,6 @@ def place(network: nn.Module, chosen: Recipe) -> tuple[nn.Module, torch.device]:
         torch.use_deterministic_algorithms(True)
     if chosen.compile:
         network.compile()
+    elif device.type == "cpu" and chosen.precision == "bf16":
+        speed_up_depthwise(network)
     return network, device
