@@ -203,6 +203,15 @@ def test_exif_orientation(orientation):
     assert np.array_equal(decode(photo), np.asarray(expected))
 
 
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_the_header_of_a_turned_tiff_has_its_size(orientation):
+    """Pillow turns a TIFF while it loads it, and exchanges its sides when it opens it."""
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = encoded(Image.fromarray(RGB), "TIFF", exif=exif)
+    assert decode(data).shape[:2] == (header(data).height, header(data).width)
+
+
 def test_a_broken_exif_block_leaves_the_image():
     data = encoded(Image.fromarray(RGB), "JPEG", exif=b"Exif\0\0II*\0\xff\xff\xff\xff")
     assert decode(data).shape == RGB.shape

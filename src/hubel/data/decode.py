@@ -186,7 +186,9 @@ def _raised_limit(max_pixels: int) -> Iterator[None]:
 
 def header_of(image: Image.Image) -> Header:
     turned = orientation_of(image) in (5, 6, 7, 8)
-    height, width = (image.width, image.height) if turned else (image.height, image.width)
+    stored = getattr(image, "tag_v2", {})  # of a TIFF, whose width and height Pillow may have exchanged already
+    width, height = stored.get(256, image.width), stored.get(257, image.height)
+    height, width = (width, height) if turned else (height, width)
     if image.mode == "F":
         raise BadImage("floating-point pixels; save it with 8 or 16 bits per value")
     deep = image.mode.startswith("I") or _is_deep_colour(image)
