@@ -113,6 +113,7 @@ class Prepared(nn.Module):
     def __init__(self, network: nn.Module, way: Way, batch: int):
         super().__init__()
         self.way, self.batch = way, batch
+        self.margin = getattr(network, "margin", 0)
         self._runs: dict[str, Run] = {"eager": network}  # in a dict: no submodules, whose weights are nobody's business
 
     def forward(self, images: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -38,6 +39,7 @@ def save_parts(session: Session, path: Path) -> None:
         "classes": list(session.dataset.classes),
         "fresh": None if session.fresh is None else list(session.fresh),
         "splits": {name: len(index) for name, index in session.dataset.splits.items()},
+        "typical": np.median(session.dataset.images.sizes(200), axis=0).tolist(),
     }
     if session.preprocess.whitening is not None:
         write_atomically(path.with_name(WHITENING), session.preprocess.whitening.content())
@@ -55,6 +57,7 @@ class Parts:
     classes: tuple[str, ...]
     precision: str
     fresh: tuple[str, ...] | None = None  # see Session
+    typical: tuple[int, int] | None = None  # median height and width of the images that it was trained on
 
     def autocast(self) -> AbstractContextManager:
         return number_format(self.device, self.precision)
@@ -80,7 +83,10 @@ def load_parts(folder: Path, chosen: Recipe, *, model: Any = None, task: Task | 
     network = make_network(model if model is not None else saved["model"], saved["model_options"], task, shape)
     network, device = place(network, chosen)
     fresh = None if saved.get("fresh") is None else tuple(saved["fresh"])
-    return Parts(network, task, preprocess, device, tuple(saved["classes"]), chosen.precision or "fp32", fresh)
+    height, width = saved.get("typical") or (0, 0)  # older runs don't say it
+    typical = (round(height), round(width)) if height else None
+    precision = chosen.precision or "fp32"
+    return Parts(network, task, preprocess, device, tuple(saved["classes"]), precision, fresh, typical)
 
 
 def rebuild_task(settings: Mapping[str, Any], word: str | None) -> Task:
