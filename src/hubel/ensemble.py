@@ -104,7 +104,8 @@ class Ensemble:
 
     def _dataset(self, data: Any) -> Any:
         if data is None:
-            return same_data(self.runs[0]).with_splits(common_parts(self.runs))
+            task = self.runs[0].parts().task
+            return task.examples(same_data(self.runs[0])).with_splits(common_parts(self.runs))
         dataset = check_files(load_dataset(data))
         return dataset if dataset.splits else dataset.with_splits({"test": dataset.usable()})
 

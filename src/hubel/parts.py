@@ -69,7 +69,7 @@ def split_dataset(dataset: Dataset, options: SplitOptions) -> Dataset:
 
 
 def make_task(settings: Mapping[str, Setting], dataset: Dataset) -> Task:
-    """The task by name, with the user's options, fitted on the training part."""
+    """The task by name, with the user's options, not yet fitted. UserError where the dataset lacks what it needs."""
     found = names.resolve(names.TASKS, settings["task"].value)
     options = names.options_of(found, _open_group(settings, "task"), f"task '{settings['task'].value}'")
     if "classes" in names.parameters(found):
@@ -78,9 +78,9 @@ def make_task(settings: Mapping[str, Setting], dataset: Dataset) -> Task:
         options["balance"] = settings["balance"].value == "loss"
     elif settings["balance"].value == "loss":
         raise UserError(f"--balance loss does not apply to the task '{settings['task'].value}', which has no classes.")
-    task = found(**options)
+    task: Task = found(**options)
     task.accepts(dataset)
-    return task.fitted(dataset, dataset.splits["train"])
+    return task
 
 
 def make_network(name: Any, options: Mapping[str, Any], task: Task, shape: tuple[int, int, int]) -> nn.Module:

@@ -136,14 +136,22 @@ def new_session(
     if task is not None:
         layers = [*layers, ("python", {"task": task.name})]
     weights, function = make_weights(asked, model, download)
-    facts = facts_of(dataset) if weights is None else replace(facts_of(dataset), pretrained=weights.images.size)
-    settings = with_whole_paths(settle(layers, facts, recipe_name, dataset.name))
-    chosen = unflatten({key: setting.value for key, setting in settings.items()})
+
+    def settled(examples: Dataset) -> dict[str, Setting]:
+        facts = facts_of(examples)
+        facts = facts if weights is None else replace(facts, pretrained=weights.images.size)
+        return with_whole_paths(settle(layers, facts, recipe_name, examples.name))
+
+    settings = settled(dataset)
     if task is not None:
         task.accepts(dataset)
-        task = task.fitted(dataset, dataset.splits["train"])
     else:
         task = make_task(settings, dataset)
+    examples = task.examples(dataset)
+    if examples is not dataset:  # another number of images, of other sizes
+        dataset, settings = examples, settled(examples)
+    chosen = unflatten({key: setting.value for key, setting in settings.items()})
+    task = task.fitted(dataset, dataset.splits["train"])
     preprocess = make_preprocess(dataset, chosen, model, weights)
     make_augment(chosen, preprocess, dataset, task)  # what the task can't have is said before a run's folder is made
     seed_everything(chosen.seed)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from hubel.data.check import check_files
-from hubel.data.dataset import Dataset
+from hubel.data.dataset import FOUND, Dataset
 from hubel.data.quarantine import Quarantine
 from hubel.data.split import train_here_judge_there
 from hubel.errors import UserError
@@ -19,10 +19,15 @@ from hubel.training.run import RunFolder
 
 def data_facts(source: Any, judged_on: Any, dataset: Dataset) -> dict[str, Any]:
     """What the manifest says of the data; `dataset` with its files checked and its sources joined."""
-    facts = {"hash": dataset.hash(), "source": address(source), "name": dataset.name}
+    facts = {"hash": as_found(dataset), "source": address(source), "name": dataset.name}
     if "left_out" in dataset.traits:
         facts["quarantine"] = dataset.traits["left_out"]
     return facts if judged_on is None else {**facts, "dev_from": address(judged_on)}
+
+
+def as_found(dataset: Dataset) -> str:
+    """The hash of the data as it lies there: before a task made its own examples of it."""
+    return str(dataset.traits.get(FOUND) or dataset.hash())
 
 
 def source_of(folder: RunFolder) -> str:
@@ -56,7 +61,7 @@ def same_data(folder: RunFolder, source: Any = None) -> Dataset:
 def refuse_other(dataset: Dataset, folder: RunFolder) -> None:
     """Raise UserError where the data is not what the run began with."""
     before = folder.manifest.get("data", {}).get("hash")
-    if before is not None and before != dataset.hash():
+    if before is not None and before != as_found(dataset):
         raise UserError(
             f"The data at {dataset.source} has changed since the run began, so it can't go on exactly. Restore the "
             f"data, or start anew from its weights: hubel train {dataset.source} --from {folder.path}"

@@ -93,12 +93,14 @@ class Run(RunFolder):
         """The trained network on the run's own data and splits, or on other data of the same classes."""
         parts = self.parts()
         if data is None:
-            dataset = same_data(self).with_splits(self.splits)
+            dataset = parts.task.examples(same_data(self)).with_splits(self.splits)
+            parts.task.accepts(dataset)
         else:
             dataset = check_files(load_dataset(data))
             dataset = dataset.with_classes(parts.classes) if parts.classes else dataset
             dataset = dataset if dataset.splits else dataset.with_splits({"test": dataset.usable()})
-        parts.task.accepts(dataset)
+            parts.task.accepts(dataset)
+            dataset = parts.task.examples(dataset)
         return Session(
             self.settings, self.recipe, dataset, parts.task, parts.network, parts.preprocess, parts.device, parts.fresh
         )

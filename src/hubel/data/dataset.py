@@ -22,6 +22,7 @@ from hubel.data.objects import Objects
 from hubel.errors import UserError, did_you_mean
 
 SPLITS = ("train", "train-dev", "dev", "test")
+FOUND = "found"  # the trait of a dataset that was made of another one: the other one's hash
 
 
 class Column(Protocol):

@@ -82,6 +82,12 @@ class Task:
     def accepts(self, dataset: Dataset) -> None:
         """Raise UserError where the dataset lacks what this task needs, saying what is missing."""
 
+    def examples(self, dataset: Dataset) -> Dataset:
+        """What this task calls an example, as a dataset with its splits: the images themselves, or each of their
+        objects cut out (data/cutouts.py). Called after `accepts`; what it returns comes out unchanged a second time.
+        """
+        return dataset
+
     def fitted(self, dataset: Dataset, index: np.ndarray) -> Self:
         """This task with what is measured on the training part `index` (class weights, mean and deviation of targets).
 
