@@ -237,7 +237,7 @@ def _plus(one: Any, other: Any) -> Any:
 
 def _evaluated(session: Session, member: Member, part: str) -> Evaluation:
     with session.plain() as loader:
-        return outcome.judge(session, [part], session.autocast, loader, member.during)[part]
+        return outcome.judge(session, [part], session.autocast, loader, member.during, whole=True)[part]
 
 
 def _check(combine: str, snapshots: int | None, samples: int, views: str | None) -> None:

@@ -28,7 +28,7 @@ from hubel.errors import UserError
 from hubel.models.surgery.fold import fold_batchnorm
 from hubel.rebuild import Parts
 from hubel.training.atomic import write_atomically
-from hubel.types import Batch, map_tensors
+from hubel.types import Batch
 
 NEEDED = ("onnx", "onnxscript")
 TOLERANCE = 1e-4  # of the largest output: two libraries add the same numbers in another order
@@ -80,7 +80,7 @@ class Shipped(nn.Module):
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         x = self._normalised(images)
-        return tuple(tensors(predicted(self._parts[0].task, self.network, x)))
+        return tuple(predicted(self._parts[0].task, self.network, x).answers().values())
 
     def _normalised(self, images: Tensor) -> Tensor:
         preprocess = self._parts[0].preprocess
@@ -97,18 +97,6 @@ def predicted(task: Any, network: nn.Module, images: Tensor) -> Any:
         network,
         Batch(images, None, torch.arange(n), torch.ones(n), size.expand(n, 2), torch.eye(3).expand(n, 3, 3)),
     )
-
-
-def tensors(predictions: Any) -> list[Tensor]:
-    """Those in nested predictions, in the order of their `arrays()`."""
-    found: list[Tensor] = []
-
-    def note(tensor: Tensor) -> Tensor:
-        found.append(tensor)
-        return tensor
-
-    map_tensors(predictions, note)
-    return found
 
 
 def export(parts: Parts, path: str | Path, model: str = "") -> Exported:

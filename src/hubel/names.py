@@ -121,6 +121,7 @@ TASKS: Table = {
     "perceptron": "hubel.tasks.perceptron:Perceptron",
     "regression": "hubel.tasks.regression:Regression",
     "hierarchical": "hubel.tasks.hierarchical:Hierarchical",
+    "segmentation": "hubel.tasks.segmentation:Segmentation",
 }
 RECIPES: Table = {
     "digits": "hubel.recipes.digits",

@@ -22,11 +22,18 @@ ORDER = ("train", "train-dev", "dev", "test")
 
 
 def judge(
-    session: Session, splits: Sequence[str], autocast: Any, loader: Any, during: During = undisturbed
+    session: Session,
+    splits: Sequence[str],
+    autocast: Any,
+    loader: Any,
+    during: During = undisturbed,
+    *,
+    whole: bool = False,
 ) -> dict[str, Evaluation]:
-    """Evaluate the session's network on `splits`, unaugmented, with the recipe's views."""
+    """Evaluate the session's network on `splits`, unaugmented, with the recipe's views; `whole`: see `evaluate`."""
     found = {}
-    size = max(session.recipe.batch_size or 128, 256)
+    size = session.recipe.batch_size or 128
+    size = size if session.task.dense else max(size, 256)  # maps of many images at once would fill the memory
     for name in splits:
         batches = loader.batches(session.dataset.splits[name], 0, size, shard=(distributed.rank(), distributed.world()))
         found[name] = evaluate(
@@ -36,6 +43,7 @@ def judge(
             views=session.recipe.views or "single",
             autocast=autocast,
             collect=True,
+            whole=whole,
             during=during,
         )
     return found

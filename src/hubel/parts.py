@@ -174,15 +174,18 @@ def put_weights(network: nn.Module, function: Any, weights: Weights | None) -> t
     return fresh, said
 
 
-def make_preprocess(dataset: Dataset, chosen: Recipe, model: Any = None, weights: Weights | None = None) -> Preprocess:
+def make_preprocess(
+    dataset: Dataset, chosen: Recipe, model: Any = None, weights: Weights | None = None, dense: bool = False
+) -> Preprocess:
     """Size from the option, the network's wish or the images; mean and deviation from the training part.
 
     All of it from pretrained weights where there are some: they know no other images. UserError for another
-    normalisation.
+    normalisation. `dense`: outputs are maps, and the size is that of the shorter side of the images' own proportions.
     """
     if weights is not None:
-        return _as_trained(dataset, chosen, weights)
-    size = chosen.size if chosen.size is not None or model is not None else wanted_size(chosen.model)
+        return _as_trained(dataset, chosen, weights, dense)
+    size: Any = chosen.size if chosen.size is not None or model is not None else wanted_size(chosen.model)
+    size = proportioned(dataset, chosen.size) if dense else size
     plain = Preprocess.choose(dataset, size=size, policy=chosen.resize)
     train = dataset.splits["train"]
     if chosen.normalize != "channel":
@@ -191,7 +194,18 @@ def make_preprocess(dataset: Dataset, chosen: Recipe, model: Any = None, weights
     return plain.with_statistics(mean, deviation)
 
 
-def _as_trained(dataset: Dataset, chosen: Recipe, weights: Weights) -> Preprocess:
+def proportioned(dataset: Dataset, side: int | None) -> tuple[int, int] | None:
+    """(height, width) of the images' median proportions, the shorter one `side`, in multiples of 8; None: their own."""
+    sizes = dataset.images.sizes(200)
+    if side is None or not len(sizes):
+        return None
+    height, width = np.median(sizes, axis=0)
+    factor = side / min(height, width)
+    h, w = (max(1, round(float(n) * factor / 8)) * 8 if n * factor > 8 else side for n in (height, width))
+    return (side if height <= width else h, side if width <= height else w)
+
+
+def _as_trained(dataset: Dataset, chosen: Recipe, weights: Weights, dense: bool) -> Preprocess:
     """As the pretrained weights saw their images; grey ones become colours of three equal parts."""
     if chosen.normalize != "channel":
         raise UserError(
@@ -199,7 +213,12 @@ def _as_trained(dataset: Dataset, chosen: Recipe, weights: Weights) -> Preproces
             f"{weights.images.std}, so --normalize {chosen.normalize} does not fit. Leave it out, or the --weights."
         )
     images, policy = weights.images, chosen.resize or weights.images.policy
-    plain = Preprocess.choose(dataset, size=chosen.size or images.size, policy=policy)
+    if dense:  # every pixel is judged: nothing is cut off
+        plain = Preprocess.choose(dataset, size=proportioned(dataset, chosen.size), policy=chosen.resize)
+        share = 1.0
+    else:
+        plain = Preprocess.choose(dataset, size=chosen.size or images.size, policy=policy)
+        share = images.crop
     return replace(
         plain, channels=len(images.mean), mean=images.mean, std=images.std, share=images.crop,
         interpolation=images.interpolation,

@@ -172,13 +172,15 @@ class Recipe:
 
     model: str | None = option(None, "a network's name (`hubel info` lists them), or file.py:Class")
     task: str | None = option(
-        None, "classification, hierarchical, binary, perceptron, labels, regression, file.py:Task"
+        None, "classification, hierarchical, binary, perceptron, labels, regression, segmentation, file.py:Task"
     )
     epochs: int | None = option(None, "passes over the training part, >= 1", at_least(1))
     batch_size: int | None = option(None, "images per step, >= 1; 0 for the whole training part", at_least(0))
     micro_batch: int | None = option(None, "images per pass; a step adds several passes up", at_least(1))
     sampling: str = option("shuffle", "a shuffled partition, or drawn with replacement", ("shuffle", "replacement"))
-    size: int | None = option(None, "side of the square that the network sees, in pixels", at_least(1))
+    size: int | None = option(
+        None, "side of the square that the network sees, in pixels; segmentation: its shorter side", at_least(1)
+    )
     resize: str | None = option(None, "how an image of another shape gets there", ("crop", "letterbox", "stretch"))
     normalize: str = option(
         "channel", "what the training part's mean is taken of; pca, zca: whitening", ("channel", "image", "pca", "zca")

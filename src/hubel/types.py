@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -177,6 +177,8 @@ class Term:
 class Predictions:
     """Base of every task's predictions: a frozen dataclass whose tensor fields all start with B."""
 
+    places: ClassVar[tuple[str, ...]] = ()  # fields that say where a prediction lies: no part of what is answered
+
     def __len__(self) -> int:
         return len(getattr(self, fields(self)[0].name))
 
@@ -196,9 +198,21 @@ class Predictions:
         """The average over several views (mirrored, cropped) or networks of the same images."""
         return _combine(list(views), lambda tensors: torch.stack(tensors).mean(0))
 
+    def back(self, move: Tensor) -> Self:
+        """What was predicted of a view, as a prediction of the image itself.
+
+        `move` (3, 3): pixels of the image that the network sees -> pixels of the view (its mirror, a crop of it).
+        Predictions that name no place stay as they are; maps, boxes and points override this.
+        """
+        return _nested(self, lambda part: part.back(move))
+
+    def answers(self) -> dict[str, Tensor]:
+        """Flat tensors by name: what `arrays` saves and an exported network gives, without `places`."""
+        return _answers(self, "")
+
     def arrays(self) -> dict[str, np.ndarray]:
         """Flat numpy arrays by name, for `predictions/<split>.npz`."""
-        return _arrays(self, "")
+        return {name: tensor.detach().cpu().numpy() for name, tensor in self.answers().items()}
 
 
 def _combine(values: list[Any], function) -> Any:
@@ -217,14 +231,27 @@ def _cat(values: list[Any]) -> Any:
     return _combine(values, torch.cat)
 
 
-def _arrays(value: Any, name: str) -> dict[str, np.ndarray]:
+def _answers(value: Any, name: str) -> dict[str, Tensor]:
     if isinstance(value, Tensor):
-        return {name: value.detach().cpu().numpy()}
+        return {name: value}
     if hasattr(value, "__dataclass_fields__"):
-        value = {f.name: getattr(value, f.name) for f in fields(value)}
+        hidden = getattr(value, "places", ())
+        value = {f.name: getattr(value, f.name) for f in fields(value) if f.name not in hidden}
     if not isinstance(value, Mapping):
         return {}
-    parts: dict[str, np.ndarray] = {}
+    parts: dict[str, Tensor] = {}
     for key, item in value.items():
-        parts |= _arrays(item, f"{name}.{key}" if name else key)
+        parts |= _answers(item, f"{name}.{key}" if name else key)
     return parts
+
+
+def _nested(value: Any, function) -> Any:
+    """With `function` applied to the predictions within it, by name: those of a Joint."""
+    found: dict[str, Any] = {}
+    for f in fields(value):
+        inner = getattr(value, f.name)
+        if isinstance(inner, Predictions):
+            found[f.name] = function(inner)
+        elif isinstance(inner, Mapping) and any(isinstance(item, Predictions) for item in inner.values()):
+            found[f.name] = {key: function(item) for key, item in inner.items()}
+    return replace(value, **found) if found else value

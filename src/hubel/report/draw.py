@@ -18,14 +18,10 @@ from PIL import Image
 
 from hubel.data import rle
 from hubel.data.objects import Objects
+from hubel.ops.palette import COLOURS, PALETTE
 from hubel.report.svg import coordinate, element
 from hubel.report.thumbnails import data_uri, is_small
 
-PALETTE = (
-    (230, 40, 70), (60, 190, 80), (255, 214, 10), (90, 130, 255), (250, 130, 40), (180, 95, 245), (50, 210, 240),
-    (240, 60, 225), (185, 235, 60), (250, 180, 205), (30, 190, 165), (205, 150, 90),
-)  # fmt: skip
-COLOURS = len(PALETTE)
 MOST = 300  # objects that are drawn in one picture
 ROOM = 0.5  # of the image's side: how far beyond the image a picture shows a box that lies outside
 FAINT = 110  # of 255: opacity of a mask

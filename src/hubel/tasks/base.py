@@ -133,6 +133,14 @@ class Task:
         """(B,) how wrong each example is, larger is worse: galleries and diagnosis sort by it."""
         raise NotImplementedError
 
+    def condensed(self, predictions: Any, targets: Any) -> tuple[Any, Any]:
+        """What is kept of a batch's predictions and targets once the network has seen all batches: as they are.
+
+        Where they are maps, counts of pixels take their place: the metric, `scores`, `describe`, `truth` and `details`
+        then take either.
+        """
+        return predictions, targets
+
     def entropy(self, predictions: Any) -> Tensor | None:
         """(B,) nats: how unsure each prediction is; None where predictions are no probabilities."""
         return None
@@ -163,7 +171,10 @@ class Task:
         return {}
 
     def draw(self, image: np.ndarray, prediction: Any, target: Any = None) -> np.ndarray:
-        """The image (H, W, C) uint8 with the prediction drawn on it; labels alone leave it as it is."""
+        """The image (H, W, C) uint8 with the prediction drawn on it; labels alone leave it as it is.
+
+        `prediction` and `target` are those of this image alone (B = 1), in the form of `predict` and `Batch.targets`.
+        """
         return image
 
     # What a simple task never mentions ------------------------------------------------------------------

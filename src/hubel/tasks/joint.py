@@ -150,6 +150,24 @@ class Joint(Task):
     def metric(self) -> JointMetric:
         return JointMetric({name: task.metric() for name, task in self.tasks.items()}, dict(self.weights))
 
+    def condensed(self, predictions: JointPredictions, targets: Any) -> tuple[JointPredictions, Any]:
+        parts, own = {}, {}
+        for name, task in self.tasks.items():
+            parts[name], target = task.condensed(predictions.parts[name], targets[name]["target"])
+            own[name] = {**targets[name], "target": target}
+        return JointPredictions(parts), own
+
+    def right(self, predictions: JointPredictions, targets: Any) -> Tensor | None:
+        """Where every task whose target is valid is right; None where one of them can't tell."""
+        every: Any = None
+        for name, task in self.tasks.items():
+            own = task.right(predictions.parts[name], targets[name]["target"])
+            if own is None:
+                return None
+            fine = own | ~targets[name]["valid"].to(own.device)
+            every = fine if every is None else every & fine
+        return every
+
     # Words and pictures ---------------------------------------------------------------------------------
 
     def describe(self, predictions: JointPredictions, row: int) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from hubel.data.policies import options_of, policy
+from hubel.data.preprocess import OWN_SIZE_UP_TO
 from hubel.errors import UserError
 from hubel.recipe import AugmentOptions, Setting
 from hubel.training import auto_transfer, machine
@@ -40,6 +41,11 @@ class Facts:
     traits: Mapping[str, Any] = field(default_factory=dict)  # what else the dataset says of its images
 
 
+DENSE_TASKS = ("segmentation",)  # tasks by name whose outputs are maps
+DENSE_TO_SEE = 24_000  # images: epochs = this / n, between 10 and 160
+DENSE_PIXELS = 800_000  # of a batch: 16 images of 224 x 224
+DENSE_AUGMENT = {"brightness": 0.3, "contrast": 0.3, "cutout": 0}
+
 Rule = Callable[[Facts, Callable[[str], Any]], tuple[Any, str]]
 
 
@@ -64,11 +70,12 @@ def _task(facts: Facts, get: Callable[[str], Any]) -> tuple[Any, str]:
     for column, task in (("label", "classification"), ("labels", "labels"), ("numbers", "regression")):
         if column in facts.columns:
             return task, f"the images carry {'one label' if column == 'label' else column}"
-    others = [word for column, word in (("objects", "objects"), ("mask", "masks")) if column in facts.columns]
-    if others:
+    if "mask" in facts.columns:
+        return "segmentation", "the images carry masks"
+    if "objects" in facts.columns:
         raise UserError(
-            f"The images carry {' and '.join(others)}, and no task here learns from these yet: it takes one label, "
-            "several labels or numbers per image. `hubel data` shows what is there."
+            "The images carry objects, and no task here learns from these yet by itself: it takes one label, several "
+            "labels, numbers or a mask per image. `hubel data` shows what is there; --task chooses."
         )
     raise UserError("The images carry no labels and no numbers, so there is nothing to learn from them.")
 
@@ -78,12 +85,16 @@ def _model(facts: Facts, get: Callable[[str], Any]) -> tuple[Any, str]:
         return "efficientnet_lite0", "the weights are its own"
     if get("task") == "perceptron":
         return "perceptron", "the task is the perceptron's"
+    if get("task") in DENSE_TASKS:
+        return "resnet18", "maps of many scales, for a class at every pixel"
     if facts.channels == 1:
         return "convnet", "grey images"
     return "resnet8", "colour images"
 
 
 def _size(facts: Facts, get: Callable[[str], Any]) -> tuple[Any, str]:
+    if get("task") in DENSE_TASKS:
+        return _dense_size(facts, get)
     if facts.pretrained is not None:
         return facts.pretrained, "what the weights were trained at; --size for another"
     short = min(facts.height, facts.width)
@@ -95,6 +106,23 @@ def _size(facts: Facts, get: Callable[[str], Any]) -> tuple[Any, str]:
         size,
         f"a short side of {short} pixels, at most {limit} on this machine; --size {2 * size} shows more detail",
     )
+
+
+def _dense_size(facts: Facts, get: Callable[[str], Any]) -> tuple[Any, str]:
+    """Borders are judged in the images' own pixels: as many of these are seen as the machine can bear."""
+    short = min(facts.height, facts.width)
+    if facts.same_size and max(facts.height, facts.width) <= OWN_SIZE_UP_TO:
+        return None, ""
+    size = min(short, 384 if _device(facts, get)[0].startswith("cuda") else 192)
+    return size, f"the shorter side, of {short} pixels; --size for another"
+
+
+def _resize(facts: Facts, get: Callable[[str], Any]) -> tuple[Any, str]:
+    if facts.same_size and not get("size"):
+        return None, ""
+    if get("task") not in DENSE_TASKS:
+        return "crop", "keeps the aspect"
+    return ("stretch", "to whole multiples of 8 pixels") if facts.same_size else ("letterbox", "every pixel is judged")
 
 
 def _device(facts: Facts, get: Callable[[str], Any]) -> tuple[str, str]:
@@ -138,6 +166,9 @@ def _workers(facts: Facts, get: Callable[[str], Any]) -> tuple[int, str]:
 def _epochs(facts: Facts, get: Callable[[str], Any]) -> tuple[int, str]:
     if get("weights") is not None:
         return auto_transfer.epochs(facts.n_train, get)
+    if get("task") in DENSE_TASKS:
+        epochs = round(min(max(DENSE_TO_SEE / max(facts.n_train, 1), 10), 160))
+        return epochs, f"until {DENSE_TO_SEE:,} images are seen, each with thousands of pixels, in 10 to 160 epochs"
     epochs = round(min(max(IMAGES_TO_SEE / max(facts.n_train, 1), 5), 100))
     return epochs, f"until {IMAGES_TO_SEE:,} images are seen, {facts.n_train:,} an epoch, in 5 to 100 epochs"
 
@@ -145,8 +176,12 @@ def _epochs(facts: Facts, get: Callable[[str], Any]) -> tuple[int, str]:
 def _batch_size(facts: Facts, get: Callable[[str], Any]) -> tuple[int, str]:
     if get("model") == "perceptron":
         return 1, "the perceptron learns from one example at a time"
-    size = next((b for b in (128, 64, 32, 16, 8, 4, 2) if facts.n_train >= 10 * b), 1)
-    return size, "at most 128, and at least 10 steps an epoch"
+    most = 128
+    if get("task") in DENSE_TASKS:
+        short = get("size") or min(facts.height, facts.width)
+        most = DENSE_PIXELS * min(facts.height, facts.width) // (short**2 * max(facts.height, facts.width))
+    size = next((b for b in (128, 64, 32, 16, 8, 4, 2) if facts.n_train >= 10 * b and b <= most), 1)
+    return size, f"at most {min(most, 128)}, and at least 10 steps an epoch"
 
 
 def _optimizer(facts: Facts, get: Callable[[str], Any]) -> tuple[str, str]:
@@ -191,6 +226,8 @@ def _augment(option: str) -> Rule:
         traits = {**facts.traits, "mirror": facts.mirror}
         chosen, reason = policy(get("augment.policy"), traits, size, facts.channels)
         found = options_of(chosen).get(option)
+        if get("task") in DENSE_TASKS and get("augment.policy") != "none" and option in DENSE_AUGMENT:
+            return DENSE_AUGMENT[option], "a class for every pixel: other light, and no pixel is blanked"
         if option == "flip":
             return found, facts.mirror_reason if get("augment.policy") != "none" else reason
         return found, reason
@@ -201,6 +238,8 @@ def _augment(option: str) -> Rule:
 def _policy(facts: Facts, get: Callable[[str], Any]) -> tuple[str, str]:
     if get("model") in DENSE:
         return "none", "a layer that weighs each pixel by its place has no use for shifted images"
+    if get("task") in DENSE_TASKS:
+        return "standard", "crops, or shifts of small images, and flips where they keep the classes"
     return "light", "shifts or crops, and flips where they keep the label"
 
 
@@ -221,7 +260,7 @@ RULES: dict[str, Rule] = {
     "device": _device,
     "transfer.name": lambda facts, get: auto_transfer.strategy(facts.n_train, facts.classes, get),
     "size": _size,
-    "resize": lambda facts, get: ("crop", "keeps the aspect") if not facts.same_size or get("size") else (None, ""),
+    "resize": _resize,
     "epochs": _epochs,
     "transfer.head_epochs": lambda facts, get: auto_transfer.head_epochs(get),
     "transfer.factor": lambda facts, get: auto_transfer.factor(get),

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from hubel.tasks.base import Task
 from hubel.training import distributed
-from hubel.training.views import views_of
+from hubel.training.views import move_of, views_of
 from hubel.types import Batch, Predictions, map_tensors, select
 
 
@@ -51,9 +51,14 @@ def undisturbed(network: nn.Module) -> AbstractContextManager:
 def predict(
     network: nn.Module, task: Task, batch: Batch, views: str, autocast: Callable[[], AbstractContextManager]
 ) -> Predictions:
+    """Of the batch's images, averaged over the views; what lies somewhere is brought back from each view first."""
+    shown = views_of(batch, views)
     with autocast():
-        found = [task.predict(network, view) for view in views_of(batch, views)]
-    return found[0] if len(found) == 1 else type(found[0]).mean(found)
+        found = [task.predict(network, view) for view in shown]
+    if len(found) == 1:
+        return found[0]
+    back = [one if view is batch else one.back(move_of(batch, view)) for one, view in zip(found, shown, strict=True)]
+    return type(found[0]).mean(back)
 
 
 def evaluate(
@@ -64,23 +69,27 @@ def evaluate(
     views: str = "single",
     autocast: Callable[[], AbstractContextManager] = nullcontext,
     collect: bool = False,
+    whole: bool = False,
     during: During = undisturbed,
 ) -> Evaluation:
     """Run `network` over `batches`, inside `during(network)`.
 
-    With several processes each brings its part; all get the whole result.
+    `collect` keeps predictions and targets, as `task.condensed` leaves them or, where `whole`, as they are. With
+    several processes each brings its part; all get the whole result.
     """
     parts: list[tuple[Any, Any, Tensor, Tensor]] = []
     metric = task.metric()
     several = distributed.world() > 1
     with evaluating(network), during(network):
         for batch in batches:
-            found = predict(network, task, batch, views, autocast)
-            if collect or several:
-                targets = map_tensors(batch.targets, lambda t: t.cpu())
-                parts.append((found.cpu(), targets, batch.index.cpu(), batch.weights.cpu()))
+            found, targets = predict(network, task, batch, views, autocast), batch.targets
+            if not whole:
+                found, targets = task.condensed(found, targets)
             if not several:
-                metric.update(found, batch.targets, batch.weights)
+                metric.update(found, targets, batch.weights)
+            if collect or several:
+                kept = map_tensors(targets, lambda t: t.cpu())
+                parts.append((found.cpu(), kept, batch.index.cpu(), batch.weights.cpu()))
     if several:
         # batch by batch, the ranks in turn: the order that one process has
         parts = [part for batch in zip(*distributed.gather(parts), strict=True) for part in batch]

@@ -15,6 +15,7 @@ from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
 from hubel.recipe import VIEWS
 from hubel.types import Batch
@@ -37,6 +38,11 @@ def views_of(batch: Batch, views: str) -> list[Batch]:
     if views == "ten":
         return [*crops, *map(mirrored, crops)]
     raise ValueError(f"views is one of {', '.join(VIEWS)}; got {views!r}")
+
+
+def move_of(batch: Batch, view: Batch) -> Tensor:
+    """(3, 3): pixels of the batch's images -> pixels of a view of them, the same for all images."""
+    return (view.matrices[0].double() @ torch.linalg.inv(batch.matrices[0].double())).to(batch.matrices)
 
 
 def mirrored(batch: Batch) -> Batch:

@@ -1,0 +1,28 @@
+"""The colours of classes: class k has the colour k mod 12 on every page and in every picture.
+
+Twelve colours that differ in lightness as well as in hue, so that they can be told apart without seeing red and green.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+PALETTE = (
+    (230, 40, 70), (60, 190, 80), (255, 214, 10), (90, 130, 255), (250, 130, 40), (180, 95, 245), (50, 210, 240),
+    (240, 60, 225), (185, 235, 60), (250, 180, 205), (30, 190, 165), (205, 150, 90),
+)  # fmt: skip
+COLOURS = len(PALETTE)
+
+
+def colours_of(labels: np.ndarray) -> np.ndarray:
+    """(H, W) uint8 numbers of classes -> (H, W, 3) uint8; 255 (no class) is black."""
+    table = np.zeros((256, 3), np.uint8)
+    table[:255] = np.array(PALETTE, np.uint8)[np.arange(255) % COLOURS]
+    return table[labels]
+
+
+def overlay(image: np.ndarray, labels: np.ndarray, strength: float = 0.5) -> np.ndarray:
+    """The image (H, W, C) uint8 under the colours of its classes (H, W); what has no class stays as it is."""
+    image = np.repeat(image, 3, 2) if image.shape[2] == 1 else image
+    mixed = image * (1 - strength) + colours_of(labels).astype(np.float32) * strength
+    return np.where((labels == 255)[..., None], image, np.rint(mixed)).astype(np.uint8)
