@@ -45,7 +45,7 @@ def cross_entropy(
     scores, y = precise(scores), targets.long()
     nats = F.cross_entropy(scores, y, ignore_index=IGNORE, reduction="none")  # (B, h, w)
     if gamma:
-        nats = nats * (1 - (-nats).exp()).clamp(min=0) ** gamma
+        nats = nats * (-torch.expm1(-nats)).clamp(min=1e-12) ** gamma  # 1 − p; at p = 1 the power may be steep
     counted = y != IGNORE
     each = counted.to(nats.dtype)
     if class_weights is not None:
