@@ -37,6 +37,14 @@ ENSEMBLE = {
     "dropout_samples": ("N", "average N passes with random dropout masks, and show how unsure they are"),
     "views": ("NAME", "average views of each image: mirror, shifts, crops, ten"),
 }
+MASKS = {
+    "masks": ("DIR", "write a class for every pixel of each image, of any size, into this new folder"),
+    "files": ("NAMES", "masks: which files: mask,overlay,coco,polygons,images (default: mask,overlay)"),
+    "tile": ("N", "masks: pixels a side that the network sees at once (default: its own size, at least 512)"),
+    "overlap": ("N", "masks: pixels that neighbouring tiles share (default: an eighth; 0 without padding)"),
+    "scale": ("X", "masks: pixels shown to the network for each of the image (default: as in training)"),
+    "large": ("", "masks: also images of more than 179 million pixels"),
+}
 COMMON = {
     "json": ("", "one JSON document on standard output, the rest on standard error"),
     "quiet": ("", "no progress"),
@@ -56,7 +64,14 @@ VERBS: dict[str, Verb] = {
          "average": ("", "one network with the mean of their weights"),
          "polyak": ("", "the running average of a run's weights, against its last weights"), **DOWNLOAD},
     ),
-    "predict": Verb("say what is in images", "RUN... IMAGE...", 2, None, {**PATH, **ENSEMBLE}),
+    "predict": Verb("say what is in images", "RUN... IMAGE...", 2, None, {**PATH, **ENSEMBLE, **MASKS}),
+    "explain": Verb(
+        "show what a network looks at in images, and draw boxes", "RUN IMAGE...", 2, None,
+        {"method": ("NAME", "cam, the class activation map (default: cam)"),
+         "out": ("DIR", "where the pictures go (default: explained)"),
+         "class": ("NAME", "the class to explain (default: the one with the highest output)"),
+         "threshold": ("X", "the box surrounds what is above this share of the map's maximum (default: 0.2)")},
+    ),
     "baseline": Verb(
         "is a deep network needed? gradients, colours, a linear classifier", "SOURCE", 1, 1,
         {"features": ("NAME", "hog, colour or both (default: both)"),

@@ -46,6 +46,11 @@ EXAMPLES = {
     "predict": (
         "hubel predict runs/photos-resnet8/1 new/*.jpg",
         "hubel predict runs/photos-resnet8/1 runs/photos-resnet8/2 new/*.jpg",
+        "hubel predict runs/streets-unet/1 map.tif --masks answers --files mask,polygons --large",
+    ),
+    "explain": (
+        "hubel explain runs/photos-resnet8/1 new/*.jpg",
+        "hubel explain runs/photos-resnet8/1 new/1.jpg --class cat --out cats",
     ),
     "baseline": ("hubel baseline photos/", "hubel baseline photos/ --run runs/photos-resnet8/1"),
     "data": (

@@ -130,11 +130,38 @@ def predict(command: Command) -> Outcome:
             raise UserError(f"'{image}' is a folder; name the images: hubel predict {place} {image}/*")
     if not images:
         raise UserError(f"No images were named, only runs: hubel predict {' '.join(command.words)} IMAGE...")
+    if "masks" in command.flags:
+        return _masks(command, place, images, runs)
+    for word in MASK_FLAGS:
+        if command.has(word):
+            raise UserError(f"'--{word}' goes with --masks DIR.")
     if runs or any(command.has(flag) for flag in COMBINING):
         found = _together(command, [place, *runs]).predict(images)
     else:
         found = _predicted(api.Run.open(place), images, command)
     return 0, found, lambda: cli_show.predictions(found)
+
+
+MASK_FLAGS = ("files", "tile", "overlap", "scale", "large")
+
+
+def _masks(command: Command, place: str, images: list[str], runs: list[str]) -> Outcome:
+    """A class for every pixel of each image, written as files."""
+    from hubel import api
+    from hubel.mask_files import USUAL
+    from hubel.tiling import Tiling
+
+    if runs or any(command.has(flag) for flag in COMBINING):
+        raise UserError("--masks takes one run, as it was trained. Leave the other runs and ways out.")
+    flags = command.flags
+    tiling = Tiling(_whole(command, "tile"), _whole(command, "overlap"), _share(command, "scale"))
+    files = [word.strip() for word in flags["files"].split(",")] if "files" in flags else USUAL
+    run = api.Run.open(place)
+    found = run.masks(
+        images, flags["masks"], files=files, tiling=tiling, large=command.has("large"), path=flags.get("path", "auto")
+    )
+    _path_taken(run, command)
+    return 0, found, lambda: cli_show.masks(found, flags["masks"])
 
 
 def _predicted(run: Any, images: list[str], command: Command) -> list[dict[str, Any]]:
@@ -209,6 +236,15 @@ def info(command: Command) -> Outcome:
 
 def export(command: Command) -> Outcome:
     from hubel import api
+
+def _share(command: Command, name: str) -> float | None:
+    """A flag that is a number."""
+    word = command.flags.get(name)
+    try:
+        return None if word is None else float(word)
+    except ValueError:
+        raise UserError(f"'--{name}' needs a number, got '{word}'.") from None
+
 
     place, out = command.words
     run = api.Run.open(place)
