@@ -152,7 +152,7 @@ def new_session(
         dataset, settings = examples, settled(examples)
     chosen = unflatten({key: setting.value for key, setting in settings.items()})
     task = task.fitted(dataset, dataset.splits["train"])
-    preprocess = make_preprocess(dataset, chosen, model, weights)
+    preprocess = make_preprocess(dataset, chosen, model, weights, task.dense)
     make_augment(chosen, preprocess, dataset, task)  # what the task can't have is said before a run's folder is made
     seed_everything(chosen.seed)
     shape = (preprocess.channels, *preprocess.size)
