@@ -52,6 +52,10 @@ EXAMPLES = {
         "hubel explain runs/photos-resnet8/1 new/*.jpg",
         "hubel explain runs/photos-resnet8/1 new/1.jpg --class cat --out cats",
     ),
+    "explain": (
+        "hubel explain runs/photos-resnet8/1 new/*.jpg",
+        "hubel explain runs/photos-resnet8/1 new/1.jpg --class cat --out cats",
+    ),
     "baseline": ("hubel baseline photos/", "hubel baseline photos/ --run runs/photos-resnet8/1"),
     "data": (
         "hubel data photos/",
@@ -89,6 +93,9 @@ NOTES = {
     "evaluate": "Several runs, or one with one of the ways below, are judged on the same images: each network in a "
     "row, then what they make together, with intervals (95 %) and the difference from the best single network. "
     "`no difference shown`: its interval holds 0, or chance explains as much (p above 0.05).",
+    "explain": "A class activation map says what each place of the image adds to the class's output; it is exact for "
+    "networks that end in average pooling and one linear layer. The box surrounds its largest connected part above the "
+    "threshold. A picture of each image goes to --out, as NAME-cam.png; colours are explained by the bar beside it.",
     "export": "The file takes images as uint8 (B, height, width, channels) of the network's size, with any B, and "
     "gives what the task answers. Normalisation is inside; how images are resized, the classes and the thresholds are "
     "in the file's metadata. Where ONNX Runtime is installed the file is run at once and compared with the network: "

@@ -170,6 +170,27 @@ def _predicted(run: Any, images: list[str], command: Command) -> list[dict[str, 
     return found
 
 
+def explain(command: Command) -> Outcome:
+    from hubel.explaining import save_pictures
+    from hubel.trained import Run
+
+    flags, (place, *images) = command.flags, command.words
+    share = _number(command, "threshold", 0.2)
+    made = Run.open(place).explain(images, flags.get("method", "cam"), flags.get("class"), share)
+    paths = save_pictures(made, flags.get("out", "explained"))
+    found = [{**one.settings(), "picture": str(path)} for one, path in zip(made, paths, strict=True)]
+    return 0, found, lambda: cli_show.explanations(found)
+
+
+def _number(command: Command, name: str, default: float) -> float:
+    """A flag that is a number."""
+    word = command.flags.get(name)
+    try:
+        return default if word is None else float(word)
+    except ValueError:
+        raise UserError(f"'--{name}' needs a number, got '{word}'.") from None
+
+
 def baseline(command: Command) -> Outcome:
     from hubel.traditional import baseline
 

@@ -130,6 +130,7 @@ RECIPES: Table = {
     "small-photos": "hubel.recipes.small_photos",
 }
 LOGGERS: Table = {"tensorboard": "hubel.training.callbacks:TensorBoard"}
+EXPLANATIONS: Table = {"cam": "hubel.explain.cam:cam"}
 TIMM = "timm:"  # before the name of a network of timm
 OWN = {id(MODELS), id(TASKS), id(LOGGERS)}  # kinds that the user may bring
 KINDS = {
@@ -138,6 +139,7 @@ KINDS = {
     id(TASKS): "task",
     id(RECIPES): "recipe",
     id(LOGGERS): "logger",
+    id(EXPLANATIONS): "method of explanation",
 }
 
 

@@ -17,6 +17,7 @@ from hubel.data.decode import BadImage, convert, decode
 from hubel.data.python import to_array
 from hubel.driver import join_processes
 from hubel.errors import UserError
+from hubel.explaining import Explanation, explain_images
 from hubel.export import Exported, export
 from hubel.inference import Prepared, Way, prepared
 from hubel.options import unflatten
@@ -131,6 +132,19 @@ class Run(RunFolder):
         found = outcome.predict_images(parts, self.recipe, pixels)
         self._note_way(parts.network, way)
         return found
+
+    def explain(
+        self, images: Iterable[Any], method: str = "cam", answer: str | None = None, threshold: float = 0.2
+    ) -> list[Explanation]:
+        """What the network looks at in each image, in order: a map on the image, a box, a picture of both.
+
+        `images` as in `predict`; `method` "cam" (class activation map); `answer` is the class to explain, by default
+        the one with the highest output; the box surrounds what is above `threshold` of the map's maximum. Raises
+        UserError for a network that the method can't explain, saying why, and for unknown words.
+        """
+        parts = self.parts()
+        pixels = [(name, read(image, parts)) for name, image in named(images)]
+        return explain_images(parts, pixels, method, answer, threshold)
 
     def export(self, path: str | Path) -> Exported:
     def explain(

@@ -115,7 +115,7 @@ def multiply_adds(network: nn.Module, input: Size) -> int:
 
 def map_fields(network: Network, input: Size) -> list[Field | None]:
     """The receptive fields of `network.maps`, finest first, for an image (C, H, W)."""
-    network, image = skeleton(network).eval(), torch.empty(1, *input, device="meta")
+    network, image = skeleton(network).float().eval(), torch.empty(1, *input, device="meta")
     with torch.no_grad(), Trace(network, image, receptive_field.of_image(*input[1:])) as trace:
         return [trace.field_of(found) for found in network.maps(image)]
 
