@@ -20,16 +20,16 @@ from hubel.errors import UserError
 from hubel.explaining import Explanation, explain_images
 from hubel.export import Exported, export
 from hubel.inference import Prepared, Way, prepared
-from hubel.options import unflatten
 from hubel.mask_files import USUAL
+from hubel.options import unflatten
 from hubel.parts import load_dataset
 from hubel.rebuild import Parts, load_parts, load_weights
 from hubel.recipe import Recipe
-from hubel.session import Session
 from hubel.segmented import write_masks
+from hubel.session import Session
 from hubel.source import same_data
-from hubel.training import distributed
 from hubel.tiling import Tiling
+from hubel.training import distributed
 from hubel.training.run import RunFolder
 
 
@@ -146,20 +146,6 @@ class Run(RunFolder):
         pixels = [(name, read(image, parts)) for name, image in named(images)]
         return explain_images(parts, pixels, method, answer, threshold)
 
-    def export(self, path: str | Path) -> Exported:
-    def explain(
-        self, images: Iterable[Any], method: str = "cam", answer: str | None = None, threshold: float = 0.2
-    ) -> list[Explanation]:
-        """What the network looks at in each image, in order: a map on the image, a box, a picture of both.
-
-        `images` as in `predict`; `method` "cam" (class activation map); `answer` is the class to explain, by default
-        the one with the highest output; the box surrounds what is above `threshold` of the map's maximum. Raises
-        UserError for a network that the method can't explain, saying why, and for unknown words.
-        """
-        parts = self.parts()
-        pixels = [(name, read(image, parts)) for name, image in named(images)]
-        return explain_images(parts, pixels, method, answer, threshold)
-
     def masks(
         self, images: Iterable[Any], out: str | Path | None = None, *, files: Sequence[str] = USUAL,
         tiling: Tiling | None = None, large: bool = False, path: str = "auto",
@@ -174,6 +160,7 @@ class Run(RunFolder):
         self.way = way or self.way
         return found
 
+    def export(self, path: str | Path) -> Exported:
         """Write the network as one ONNX file, and compare it with the network; see hubel/export.py.
 
         Pixels go in, the task's answer comes out; classes, thresholds and the resizing stand in the file's metadata.
