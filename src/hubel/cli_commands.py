@@ -72,13 +72,6 @@ VERBS: dict[str, Verb] = {
          "class": ("NAME", "the class to explain (default: the one with the highest output)"),
          "threshold": ("X", "the box surrounds what is above this share of the map's maximum (default: 0.2)")},
     ),
-    "explain": Verb(
-        "show what a network looks at in images, and draw boxes", "RUN IMAGE...", 2, None,
-        {"method": ("NAME", "cam, the class activation map (default: cam)"),
-         "out": ("DIR", "where the pictures go (default: explained)"),
-         "class": ("NAME", "the class to explain (default: the one with the highest output)"),
-         "threshold": ("X", "the box surrounds what is above this share of the map's maximum (default: 0.2)")},
-    ),
     "baseline": Verb(
         "is a deep network needed? gradients, colours, a linear classifier", "SOURCE", 1, 1,
         {"features": ("NAME", "hog, colour or both (default: both)"),

@@ -52,10 +52,6 @@ EXAMPLES = {
         "hubel explain runs/photos-resnet8/1 new/*.jpg",
         "hubel explain runs/photos-resnet8/1 new/1.jpg --class cat --out cats",
     ),
-    "explain": (
-        "hubel explain runs/photos-resnet8/1 new/*.jpg",
-        "hubel explain runs/photos-resnet8/1 new/1.jpg --class cat --out cats",
-    ),
     "baseline": ("hubel baseline photos/", "hubel baseline photos/ --run runs/photos-resnet8/1"),
     "data": (
         "hubel data photos/",

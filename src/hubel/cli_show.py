@@ -199,28 +199,6 @@ def masks(found: Sequence[Mapping[str, Any]], out: str) -> None:
     _print(table, f"written to {out}: {', '.join(dict.fromkeys(kind for row in found for kind in row['files']))}")
 
 
-def explanations(found: Sequence[Mapping[str, Any]]) -> None:
-    table = _table("image", "prediction", "class", "output", "box", "picture", right=["output"])
-    for row in found:
-        box = "none" if row["box"] is None else ", ".join(f"{v:g}" for v in row["box"])
-        cells = (row["image"], _words(row["prediction"]), row["class"], f"{row['output']:.3g}", box, row["picture"])
-        table.add_row(*map(_text, cells))
-    _print(table)
-
-
-def masks(found: Sequence[Mapping[str, Any]], out: str) -> None:
-    """A row for each image: its size, how it was cut, its largest classes, and the first of its files."""
-    table = _table("image", "pixels", "tiles", "classes", "file", right=["tiles"])
-    for row in found:
-        height, width = row["size"]
-        parts = [f"{name} {share:.0%}".replace("%", " %") for name, share in row["shares"].items()]
-        words = ", ".join([*parts[:3], *([f"{len(parts) - 3} more"] if len(parts) > 3 else [])])
-        first = next(iter(row["files"].values()), "")
-        cells = (row["image"], f"{width} x {height}", f"{row['tiles']:,}", words, _near(str(first)))
-        table.add_row(*(_text(cell) for cell in cells))
-    _print(table, f"written to {out}: {', '.join(dict.fromkeys(kind for row in found for kind in row['files']))}")
-
-
 def _doubt(found: Mapping[str, Any]) -> str:
     """How unsure several networks or passes are together: nats, and the part that is disagreement; or deviations."""
     words = [f"{found['entropy']:.3f} ({found['information']:.3f} disagreement)"] if "entropy" in found else []

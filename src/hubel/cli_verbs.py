@@ -237,6 +237,15 @@ def _whole(command: Command, name: str, default: int | None = None) -> int | Non
     return default if word is None else int(word)
 
 
+def _share(command: Command, name: str) -> float | None:
+    """A flag that is a number."""
+    word = command.flags.get(name)
+    try:
+        return None if word is None else float(word)
+    except ValueError:
+        raise UserError(f"'--{name}' needs a number, got '{word}'.") from None
+
+
 def convert(command: Command) -> Outcome:
     from hubel import inspecting
 
@@ -257,15 +266,6 @@ def info(command: Command) -> Outcome:
 
 def export(command: Command) -> Outcome:
     from hubel import api
-
-def _share(command: Command, name: str) -> float | None:
-    """A flag that is a number."""
-    word = command.flags.get(name)
-    try:
-        return None if word is None else float(word)
-    except ValueError:
-        raise UserError(f"'--{name}' needs a number, got '{word}'.") from None
-
 
     place, out = command.words
     run = api.Run.open(place)
