@@ -122,6 +122,8 @@ TASKS: Table = {
     "regression": "hubel.tasks.regression:Regression",
     "hierarchical": "hubel.tasks.hierarchical:Hierarchical",
     "segmentation": "hubel.tasks.segmentation:Segmentation",
+    "box": "hubel.tasks.box:Box",
+    "localisation": "hubel.tasks.localisation:localisation",
 }
 RECIPES: Table = {
     "digits": "hubel.recipes.digits",

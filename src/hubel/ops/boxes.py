@@ -40,10 +40,10 @@ def move(boxes: Tensor, matrices: Tensor) -> Tensor:
     Exact where rectangles stay rectangles (mirrors, resizes, shifts, quarter turns).
     """
     x, y = boxes[..., [0, 2, 2, 0]], boxes[..., [1, 1, 3, 3]]
-    corners = torch.stack([x, y, torch.ones_like(x)], -2)  # (..., 3, 4)
-    moved = matrices.to(boxes) @ corners
-    points = moved[..., :2, :] / moved[..., 2:, :]
-    return torch.cat([points.amin(-1), points.amax(-1)], -1)
+    corners = torch.stack([x, y, torch.ones_like(x)], -1)  # (..., 4, 3)
+    moved = (matrices.to(boxes)[..., None, :, :] * corners[..., None, :]).sum(-1)  # a matrix product may run in bf16
+    points = moved[..., :2] / moved[..., 2:]
+    return torch.cat([points.amin(-2), points.amax(-2)], -1)
 
 
 def area(boxes: Tensor) -> Tensor:
@@ -86,3 +86,14 @@ def _overlap(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
 def _around(a: Tensor, b: Tensor) -> Tensor:
     """The smallest box that holds both."""
     return torch.cat([a[..., :2].minimum(b[..., :2]), a[..., 2:].maximum(b[..., 2:])], -1)
+
+
+def inverse(matrices: Tensor) -> Tensor:
+    """(..., 3, 3) -> what takes points back, up to a factor that homogeneous coordinates don't feel: the adjugate."""
+    a, b, c = matrices.unbind(-2)
+    return torch.stack([_cross(b, c), _cross(c, a), _cross(a, b)], -1)
+
+
+def _cross(a: Tensor, b: Tensor) -> Tensor:
+    """a × b in plain products: ONNX has no operator for it, nor for an inverse."""
+    return a[..., [1, 2, 0]] * b[..., [2, 0, 1]] - a[..., [2, 0, 1]] * b[..., [1, 2, 0]]

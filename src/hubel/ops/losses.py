@@ -62,6 +62,15 @@ def huber(outputs: Tensor, targets: Tensor, delta: float = 1.0) -> Tensor:
     return F.huber_loss(outputs, targets.to(outputs.dtype), delta=delta, reduction="none")
 
 
+def smooth_l1(outputs: Tensor, targets: Tensor, beta: float = 1.0) -> Tensor:
+    """e²/2β for |e| <= β, |e| − β/2 beyond: the slope of |e|, without its corner. arXiv:1504.08083, section 2.3.
+
+    Huber's loss divided by its δ; β is in the units of the targets.
+    """
+    outputs = precise(outputs)
+    return F.smooth_l1_loss(outputs, targets.to(outputs.dtype), beta=beta, reduction="none")
+
+
 def perceptron(activations: Tensor, targets: Tensor) -> Tensor:
     """D = −t·z for misclassified examples, 0 for the others; t in {−1, +1}, answer +1 where z > 0. (B,), (B,) -> (B,)
 

@@ -88,6 +88,10 @@ class Task:
         """
         return dataset
 
+    def notes(self, dataset: Dataset) -> tuple[str, ...]:
+        """Sentences on how this task reads the data, said before a training."""
+        return ()
+
     def fitted(self, dataset: Dataset, index: np.ndarray) -> Self:
         """This task with what is measured on the training part `index` (class weights, mean and deviation of targets).
 
@@ -129,10 +133,6 @@ class Task:
         """What the outputs mean; `outputs` where they are at hand already."""
         raise NotImplementedError
 
-    def scores(self, predictions: Any, targets: Any) -> Tensor:
-        """(B,) how wrong each example is, larger is worse: galleries and diagnosis sort by it."""
-        raise NotImplementedError
-
     def condensed(self, predictions: Any, targets: Any) -> tuple[Any, Any]:
         """What is kept of a batch's predictions and targets once the network has seen all batches: as they are.
 
@@ -140,6 +140,14 @@ class Task:
         then take either.
         """
         return predictions, targets
+
+    def scores(self, predictions: Any, targets: Any) -> Tensor:
+        """(B,) how wrong each example is, larger is worse: galleries and diagnosis sort by it."""
+        raise NotImplementedError
+
+    def right(self, predictions: Any, targets: Any) -> Tensor | None:
+        """(B,) bool: which predictions count as right; None where there are only better and worse ones."""
+        return None
 
     def entropy(self, predictions: Any) -> Tensor | None:
         """(B,) nats: how unsure each prediction is; None where predictions are no probabilities."""

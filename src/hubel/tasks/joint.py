@@ -65,6 +65,9 @@ class Joint(Task):
         for task in self.tasks.values():
             task.accepts(dataset)
 
+    def notes(self, dataset: Dataset) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(note for task in self.tasks.values() for note in task.notes(dataset)))
+
     def fitted(self, dataset: Dataset, index: np.ndarray) -> Self:
         found = {}
         for name, task in self.tasks.items():
@@ -147,9 +150,6 @@ class Joint(Task):
             )
         return total
 
-    def metric(self) -> JointMetric:
-        return JointMetric({name: task.metric() for name, task in self.tasks.items()}, dict(self.weights))
-
     def condensed(self, predictions: JointPredictions, targets: Any) -> tuple[JointPredictions, Any]:
         parts, own = {}, {}
         for name, task in self.tasks.items():
@@ -168,6 +168,9 @@ class Joint(Task):
             every = fine if every is None else every & fine
         return every
 
+    def metric(self) -> JointMetric:
+        return JointMetric({name: task.metric() for name, task in self.tasks.items()}, dict(self.weights), self.right)
+
     # Words and pictures ---------------------------------------------------------------------------------
 
     def describe(self, predictions: JointPredictions, row: int) -> dict[str, Any]:
@@ -183,11 +186,14 @@ class Joint(Task):
         )
 
     def details(self, predictions: Any, targets: Any, weights: Tensor | None = None) -> dict[str, Any]:
-        """Those of the task that decides."""
-        name = self.primary.metric.partition(".")[0]
-        own = targets[name]
-        weights = own["valid"].float() if weights is None else weights * own["valid"]
-        return self.tasks[name].details(predictions.parts[name], own["target"], weights)
+        """Those of all tasks; of one kind (two confusions) those of the task that decides, else of the first."""
+        first = self.primary.metric.partition(".")[0]
+        found: dict[str, Any] = {}
+        for name in sorted(self.tasks, key=lambda name: name != first):
+            own = targets[name]
+            counted = own["valid"].float() if weights is None else weights * own["valid"]
+            found = self.tasks[name].details(predictions.parts[name], own["target"], counted) | found
+        return found
 
     def draw(self, image: np.ndarray, prediction: Any, target: Any = None) -> np.ndarray:
         for name, task in self.tasks.items():

@@ -83,6 +83,9 @@ class OneOfK(Task):
         """(B,) int64: the class that is answered."""
         return predictions.labels
 
+    def right(self, predictions: Any, targets: Tensor) -> Tensor:
+        return self.decide(predictions) == targets.to(predictions.probabilities.device)
+
     def confidence(self, predictions: Any) -> Tensor | None:
         """(B,) the probability of the answer; None where the task gives no probabilities."""
         return predictions.probabilities.amax(1)

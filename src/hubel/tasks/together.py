@@ -11,9 +11,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from hubel.errors import UserError
+from hubel.metrics.base import Streaming, ones_like_batch, ratio
 from hubel.tasks.base import Metric, Task
 from hubel.types import Predictions
 
@@ -95,13 +97,31 @@ class JointPredictions(Predictions):
         return len(next(iter(self.parts.values())))
 
 
-class JointMetric:
-    """Each task's metrics as `name.metric`, over its valid examples, and `loss` = Σ λ·loss of each."""
+RIGHT = "*"  # before the names of the sums behind `right`; no task is called so
 
-    def __init__(self, metrics: Mapping[str, Metric], weights: Mapping[str, float]):
-        self.metrics, self.weights = dict(metrics), dict(weights)
+
+class JointMetric:
+    """Each task's metrics as `name.metric`, over its valid examples, and `loss` = Σ λ·loss of each.
+
+    `right` is the share of the examples of which all tasks are right, where `right` (predictions, targets) tells.
+    """
+
+    def __init__(
+        self,
+        metrics: Mapping[str, Metric],
+        weights: Mapping[str, float],
+        right: Callable[[Any, Any], Tensor | None] = lambda predictions, targets: None,
+    ):
+        self.metrics, self.weights, self._right = dict(metrics), dict(weights), right
+        self._counted = Streaming()
 
     def update(self, predictions: JointPredictions, targets: Any, weights: Tensor | None = None) -> None:
+        right = self._right(predictions, targets)
+        if right is not None:
+            known = torch.stack([own["valid"] for own in targets.values()]).any(0).to(right.device)
+            w = ones_like_batch(weights, right) * known
+            self._counted.add("right", (w * right).sum())
+            self._counted.add("examples", w.sum())
         for name, metric in self.metrics.items():
             valid = targets[name]["valid"]
             own = valid.float() if weights is None else weights * valid.to(weights.device)
@@ -112,17 +132,24 @@ class JointMetric:
         each = {name: metric.compute() for name, metric in self.metrics.items()}
         losses = {name: found.get("loss", 0.0) for name, found in each.items()}
         total = sum(self.weights.get(name, 1.0) * loss for name, loss in losses.items() if loss == loss)
-        return {"loss": total} | {f"{name}.{key}": v for name, found in each.items() for key, v in found.items()}
+        whole = {"loss": total}
+        if "sum.right" in self._counted.state():
+            whole["right"] = float(ratio(self._counted.sum("right"), self._counted.sum("examples")))
+        return whole | {f"{name}.{key}": v for name, found in each.items() for key, v in found.items()}
+
+    @property
+    def _parts(self) -> dict[str, Any]:
+        return {**self.metrics, RIGHT: self._counted}
 
     def state(self) -> dict[str, Tensor]:
-        return {f"{name}.{key}": v for name, metric in self.metrics.items() for key, v in metric.state().items()}
+        return {f"{name}.{key}": v for name, metric in self._parts.items() for key, v in metric.state().items()}
 
     def load(self, state: Mapping[str, Tensor]) -> None:
-        for name, metric in self.metrics.items():
+        for name, metric in self._parts.items():
             metric.load(_of(state, name))
 
     def merge(self, state: Mapping[str, Tensor]) -> None:
-        for name, metric in self.metrics.items():
+        for name, metric in self._parts.items():
             metric.merge(_of(state, name))
 
 
