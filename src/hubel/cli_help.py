@@ -46,7 +46,7 @@ EXAMPLES = {
     "predict": (
         "hubel predict runs/photos-resnet8/1 new/*.jpg",
         "hubel predict runs/photos-resnet8/1 runs/photos-resnet8/2 new/*.jpg",
-        "hubel predict runs/streets-unet/1 map.tif --masks answers --files mask,polygons --large",
+        "hubel predict runs/map-unet/1 map.tif --masks out --files mask,coco --large",
     ),
     "explain": (
         "hubel explain runs/photos-resnet8/1 new/*.jpg",

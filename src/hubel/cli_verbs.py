@@ -154,7 +154,8 @@ def _masks(command: Command, place: str, images: list[str], runs: list[str]) -> 
     if runs or any(command.has(flag) for flag in COMBINING):
         raise UserError("--masks takes one run, as it was trained. Leave the other runs and ways out.")
     flags = command.flags
-    tiling = Tiling(_whole(command, "tile"), _whole(command, "overlap"), _share(command, "scale"))
+    scale = _number(command, "scale", 1.0) if "scale" in flags else None
+    tiling = Tiling(_whole(command, "tile"), _whole(command, "overlap"), scale)
     files = [word.strip() for word in flags["files"].split(",")] if "files" in flags else USUAL
     run = api.Run.open(place)
     found = run.masks(
@@ -175,20 +176,11 @@ def explain(command: Command) -> Outcome:
     from hubel.trained import Run
 
     flags, (place, *images) = command.flags, command.words
-    share = _number(command, "threshold", 0.2)
-    made = Run.open(place).explain(images, flags.get("method", "cam"), flags.get("class"), share)
+    share = _share(command, "threshold")
+    made = Run.open(place).explain(images, flags.get("method", "cam"), flags.get("class"), 0.2 if share is None else share)
     paths = save_pictures(made, flags.get("out", "explained"))
     found = [{**one.settings(), "picture": str(path)} for one, path in zip(made, paths, strict=True)]
     return 0, found, lambda: cli_show.explanations(found)
-
-
-def _number(command: Command, name: str, default: float) -> float:
-    """A flag that is a number."""
-    word = command.flags.get(name)
-    try:
-        return default if word is None else float(word)
-    except ValueError:
-        raise UserError(f"'--{name}' needs a number, got '{word}'.") from None
 
 
 def baseline(command: Command) -> Outcome:
@@ -235,15 +227,6 @@ def _whole(command: Command, name: str, default: int | None = None) -> int | Non
     if word is not None and not word.isdecimal():
         raise UserError(f"'--{name}' needs a whole number, got '{word}'.")
     return default if word is None else int(word)
-
-
-def _share(command: Command, name: str) -> float | None:
-    """A flag that is a number."""
-    word = command.flags.get(name)
-    try:
-        return None if word is None else float(word)
-    except ValueError:
-        raise UserError(f"'--{name}' needs a number, got '{word}'.") from None
 
 
 def convert(command: Command) -> Outcome:
