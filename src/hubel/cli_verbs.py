@@ -176,8 +176,8 @@ def explain(command: Command) -> Outcome:
     from hubel.trained import Run
 
     flags, (place, *images) = command.flags, command.words
-    share = _share(command, "threshold")
-    made = Run.open(place).explain(images, flags.get("method", "cam"), flags.get("class"), 0.2 if share is None else share)
+    share = _number(command, "threshold", 0.2)
+    made = Run.open(place).explain(images, flags.get("method", "cam"), flags.get("class"), share)
     paths = save_pictures(made, flags.get("out", "explained"))
     found = [{**one.settings(), "picture": str(path)} for one, path in zip(made, paths, strict=True)]
     return 0, found, lambda: cli_show.explanations(found)
@@ -227,6 +227,15 @@ def _whole(command: Command, name: str, default: int | None = None) -> int | Non
     if word is not None and not word.isdecimal():
         raise UserError(f"'--{name}' needs a whole number, got '{word}'.")
     return default if word is None else int(word)
+
+
+def _number(command: Command, name: str, default: float) -> float:
+    """A flag that is a number."""
+    word = command.flags.get(name)
+    try:
+        return default if word is None else float(word)
+    except ValueError:
+        raise UserError(f"'--{name}' needs a number, got '{word}'.") from None
 
 
 def convert(command: Command) -> Outcome:
