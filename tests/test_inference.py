@@ -11,9 +11,11 @@ from hubel import inference
 from hubel.data.preprocess import Preprocess
 from hubel.errors import UserError
 from hubel.inference import TOLERANCE, Prepared, Way, choose, prepared
+from hubel.models.alive import peak_bytes
 from hubel.models.convnet import convnet
 from hubel.models.densenet import densenet_bc40
 from hubel.models.preact_cifar import preact_resnet20
+from hubel.models.surgery.lean import working_bytes
 from hubel.rebuild import Parts
 from hubel.tasks.classification import Classification
 from hubel.tasks.joint import Joint
@@ -84,7 +86,7 @@ def test_the_network_itself_stays_as_it_is():
 
 
 def test_outputs_beyond_the_tolerance_are_not_used(monkeypatch):
-    monkeypatch.setattr(inference, "folded", lambda network, precision: lambda images: network(images) * 1.01)
+    monkeypatch.setattr(inference, "folded", lambda network, precision, most: lambda images: network(images) * 1.01)
     expected, found, network = run(Way("folded", "fp32", ""))
     assert torch.equal(found[:4], expected[:4]) or torch.allclose(found, expected)
     assert network.way.name == "eager"
@@ -102,7 +104,9 @@ def test_a_way_that_fails_gives_way_to_eager(monkeypatch):
 
 
 def test_nan_is_not_within_the_tolerance(monkeypatch):
-    monkeypatch.setattr(inference, "folded", lambda network, precision: lambda images: network(images) * float("nan"))
+    monkeypatch.setattr(
+        inference, "folded", lambda network, precision, most: lambda images: network(images) * float("nan")
+    )
     _, found, network = run(Way("folded", "fp32", ""))
     assert network.way.name == "eager"
     assert torch.isfinite(found).all()
@@ -163,13 +167,43 @@ def test_several_heads_stay_eager(costs):
 def test_eager_parts_are_the_same_and_others_run_without_autocast():
     parts = make_parts("bf16")
     same, way = prepared(parts, 3, 64)
-    assert same is parts
+    assert replace(same, network=parts.network) == parts
+    assert all(a is b for a, b in zip(same.network.parameters(), parts.network.parameters(), strict=True))
     assert way.tolerance is None
     other, way = prepared(parts, 3, 64, "folded")
     assert isinstance(other.network, Prepared)
     assert (other.precision, other.network.batch) == ("fp32", 3)
     assert not list(other.network.parameters())
     assert "within" in way.words()
+
+
+@pytest.fixture
+def little_memory(monkeypatch):
+    """Half of it holds the maps of two images (and a bit) of the network that `make_parts` makes."""
+    one = working_bytes(make_parts().network, (3, 20, 20))
+    monkeypatch.setattr(inference, "free_memory", lambda device: 5 * one)
+
+
+@pytest.mark.parametrize(("asked", "name"), [("eager", "eager"), ("folded", "folded"), ("fused", "folded")])
+def test_where_memory_is_short_a_batch_runs_in_parts(little_memory, asked, name):
+    parts = make_parts()
+    found, way = prepared(parts, 7, 7, asked)
+    assert way.name == name
+    assert way.why == ("2 of 7 images at once fit into memory" if asked == "fused" else way.why)
+    with torch.no_grad():
+        torch.testing.assert_close(found.network(images(7)), parts.network(images(7)), rtol=1e-4, atol=1e-5)
+        assert torch.equal(found.network(images(1)), found.network(images(1)))
+    if name == "folded":
+        assert found.network.way.name == "folded", found.network.way.why
+    most = peak_bytes(found.network, images(7))
+    assert most < images(7).nbytes * (2 if name == "folded" else 1) + 2.5 * working_bytes(parts.network, (3, 20, 20))
+    assert most < 0.6 * peak_bytes(parts.network, images(7))
+
+
+def test_much_memory_asks_for_no_counting(monkeypatch):
+    monkeypatch.setattr(inference, "free_memory", lambda device: 10**12)
+    monkeypatch.setattr(inference, "images_at_once", None)
+    assert prepared(make_parts(), 7, 7, "eager")[1].name == "eager"
 
 
 def test_a_task_sees_no_difference():

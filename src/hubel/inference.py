@@ -5,6 +5,9 @@
     fused     folded, then traced, and its weights brought once into the order that oneDNN multiplies in (CPU)
     openvino  folded, then compiled by OpenVINO, where it is installed (CPU)
 
+In eager and folded networks a map is thrown away once nothing reads it any more, or written over, and a batch whose
+maps would not fit into half of the free memory runs in parts: the same numbers in less (models/surgery/lean.py).
+
 Preparing takes seconds, so little work stays eager. A prepared network sees its first images twice, once in eager
 fp32: where the outputs differ by more than TOLERANCE the eager network goes on, and says so.
 """
@@ -14,6 +17,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import importlib.util
+import math
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -23,8 +27,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from hubel.data.memory import free_memory
 from hubel.errors import UserError, did_you_mean
 from hubel.models.surgery.fold import fold_batchnorm
+from hubel.models.surgery.lean import images_at_once, lean
 from hubel.rebuild import Parts
 from hubel.tasks.joint import Joint
 from hubel.training.auto import BF16_FROM, native_bf16
@@ -35,6 +41,7 @@ TOLERANCE = {"fp32": 1e-3, "bf16": 5e-2}  # root mean square of the difference o
 FOLD_FROM = 5e10  # multiply-adds of all images: about a second of one core in fp32
 FUSE_FROM = 5e11
 CHECKED = 4  # images of the first batch
+SURELY = 500  # no network's maps take more times the memory of its images, so that nothing need be counted
 Run = Callable[[Tensor], Tensor]
 
 
@@ -100,19 +107,37 @@ def prepared(parts: Parts, images: int, batch: int, asked: str = "auto") -> tupl
 
     `batch` is the number of images in most passes; passes of another size run folded.
     """
-    way = choose(parts, images, asked)
+    way, batch = choose(parts, images, asked), min(batch, images)
+    most = _at_once(parts, batch)
     if way.name == "eager":
-        return parts, way
-    network = Prepared(parts.network, way, min(batch, images))
+        return replace(parts, network=lean(parts.network.eval(), most)), way
+    if most is not None and way.name != "folded":  # the others are made for batches of one size
+        way = replace(way, name="folded", why=f"{most} of {batch} images at once fit into memory")
+    network = Prepared(parts.network, way, batch, most)
     return replace(parts, network=network.eval(), precision="fp32"), way
 
 
-class Prepared(nn.Module):
-    """images (B, C, H, W) float32 -> outputs float32, in a `way`; `way` tells what became of it after the check."""
+def _at_once(parts: Parts, batch: int) -> int | None:
+    """How many images run at once, where the maps of a whole batch don't fit into memory; None where they do."""
+    shape, limit = (parts.preprocess.channels, *parts.preprocess.size), free_memory(parts.device) // 2
+    if SURELY * 4 * math.prod(shape) * batch <= limit:
+        return None
+    try:
+        most = images_at_once(parts.network, shape, limit)
+    except Exception:  # a network of the user's that asks for values
+        return None
+    return most if most < batch else None
 
-    def __init__(self, network: nn.Module, way: Way, batch: int):
+
+class Prepared(nn.Module):
+    """images (B, C, H, W) float32 -> outputs float32, in a `way`; `way` tells what became of it after the check.
+
+    `most`: the images that fit into memory together, where a whole batch does not.
+    """
+
+    def __init__(self, network: nn.Module, way: Way, batch: int, most: int | None = None):
         super().__init__()
-        self.way, self.batch = way, batch
+        self.way, self.batch, self.most = way, batch, most
         self.margin = getattr(network, "margin", 0)
         self._runs: dict[str, Run] = {"eager": network}  # in a dict: no submodules, whose weights are nobody's business
 
@@ -123,7 +148,7 @@ class Prepared(nn.Module):
 
     def _prepare(self, images: Tensor) -> None:
         """Make the runners, and compare them with eager fp32 on the first images."""
-        eager, example = self._runs["eager"], _filled(images, self.batch)
+        eager, example = self._runs["eager"], _filled(images, self.most or self.batch)
         try:
             made = self._made(example)
             wrong = _difference(eager(example[:CHECKED]).float(), made["whole"](example)[:CHECKED])
@@ -135,13 +160,14 @@ class Prepared(nn.Module):
             self._runs |= made
         else:
             self.way = Way("eager", "fp32", f"{self.way.name} {fault}")
-            self._runs |= {"whole": eager, "other": eager}
+            slow = lean(eager, self.most) if isinstance(eager, nn.Module) else eager
+            self._runs |= {"whole": slow, "other": slow}
 
     def _made(self, example: Tensor) -> dict[str, Run]:
         """What runs a whole batch, and what runs any other."""
         network, precision = self._runs["eager"], self.way.precision
         assert isinstance(network, nn.Module)
-        other = folded(network, precision)
+        other = folded(network, precision, self.most)
         if self.way.name == "folded":
             return {"whole": other, "other": other}
         maker = fused if self.way.name == "fused" else openvino
@@ -159,7 +185,7 @@ def _difference(expected: Tensor, found: Tensor) -> float:
     return float((found - expected).square().mean().sqrt() / scale)
 
 
-def _lean(network: nn.Module, precision: str) -> nn.Module:
+def _folded(network: nn.Module, precision: str) -> nn.Module:
     """Folded, in channels_last, in its number format."""
     found = fold_batchnorm(network).network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return found.bfloat16() if precision == "bf16" else found
@@ -170,18 +196,18 @@ def _as(images: Tensor, precision: str) -> Tensor:
     return images.contiguous(memory_format=torch.channels_last)
 
 
-def folded(network: nn.Module, precision: str) -> Run:
-    """Batch norms folded, channels_last, every weight in `precision`."""
-    lean = _lean(network, precision)
-    return lambda images: lean(_as(images, precision)).float()
+def folded(network: nn.Module, precision: str, most: int | None = None) -> Run:
+    """Batch norms folded, channels_last, every weight in `precision`; `most` images at once."""
+    run = lean(_folded(network, precision), most)
+    return lambda images: run(_as(images, precision)).float()
 
 
 def fused(network: nn.Module, example: Tensor, precision: str) -> Run:
     """Traced on `example` and frozen: oneDNN's graph in bf16, its blocked weights in fp32."""
-    lean, some = _lean(network, precision), _as(example, precision)
+    plain, some = _folded(network, precision), _as(example, precision)
     with warnings.catch_warnings(), _onednn_graph(precision == "bf16"):
         warnings.simplefilter("ignore")  # torch announces the end of its tracer
-        traced = torch.jit.freeze(torch.jit.trace(lean, some, check_trace=False))
+        traced = torch.jit.freeze(torch.jit.trace(plain, some, check_trace=False))
         traced = traced if precision == "bf16" else torch.jit.optimize_for_inference(traced)
         for _ in range(2):  # it looks at one pass, and compiles in the next
             traced(some)

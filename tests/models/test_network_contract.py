@@ -12,6 +12,7 @@ from torch import nn
 from hubel.errors import UserError
 from hubel.models.airbench import airbench
 from hubel.models.alexnet import alexnet, alexnet_paper
+from hubel.models.alive import peak_bytes
 from hubel.models.base import Network
 from hubel.models.convnet import convnet, small_cnn
 from hubel.models.densenet import DenseNet, Growth, plain
@@ -33,6 +34,7 @@ from hubel.models.preact_cifar import preact_resnet20
 from hubel.models.resnet import Options, basic, bottleneck, build, make_stages
 from hubel.models.resnet_cifar import plain20, resnet8, resnet20
 from hubel.models.se_resnet import BASIC as SE_BASIC
+from hubel.models.surgery.lean import lean
 from hubel.models.vgg import vgg11, vgg11_bn
 from hubel.models.wide_resnet import wide_resnet
 from hubel.nn.stochastic_depth import StochasticDepth
@@ -190,6 +192,14 @@ def test_forward_is_the_head_on_the_maps(case):
     images = pictures(case, 2)
     assert torch.equal(network(images), network.head(network.maps(images)))
     assert network.default_head(7).eval()(network.maps(images)).shape == (2, 7)
+
+
+def test_in_little_memory_the_numbers_are_the_same(case):
+    network, images = make(case).eval(), pictures(case, 2)
+    with torch.no_grad():
+        expected, found = network(images), lean(network)
+        assert torch.equal(found(images), expected)
+        assert peak_bytes(found, images) <= peak_bytes(network, images)
 
 
 def test_gradients_reach_every_parameter_and_are_finite(case):
