@@ -113,6 +113,7 @@ DATA: Table = {
     "digits": "hubel.data.builtin:digits",
     "fashion-mnist": "hubel.data.builtin:fashion_mnist",
     "shapes": "hubel.data.shapes:shapes",
+    "membranes": "hubel.data.membranes:membranes",
 }
 TASKS: Table = {
     "classification": "hubel.tasks.classification:Classification",

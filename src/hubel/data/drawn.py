@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import astuple, dataclass, field, replace
-from typing import Self
+from typing import Protocol, Self
 
 import numpy as np
 
@@ -23,9 +23,35 @@ COLOURS = (
 )  # fmt: skip
 
 
+class Drawing(Protocol):
+    """What decides every image: frozen, small to pickle, and all that a worker needs."""
+
+    @property
+    def height(self) -> int: ...
+
+    @property
+    def width(self) -> int: ...
+
+    def image(self, i: int) -> np.ndarray:
+        """(H, W, C) uint8."""
+        ...
+
+    def labels(self, i: int) -> np.ndarray:
+        """(H, W) int64: the class of each pixel."""
+        ...
+
+    def digest(self) -> bytes: ...
+
+
+def rng_of(*key: object) -> np.random.Generator:
+    """Draws of their own for each key."""
+    digest = hashlib.blake2b(" ".join(map(str, key)).encode(), digest_size=16).digest()
+    return np.random.Generator(np.random.PCG64(int.from_bytes(digest, "little")))
+
+
 @dataclass(frozen=True)
 class Drawn:
-    """What decides every image: small to pickle, and all that a worker needs."""
+    """Scenes, or faces."""
 
     seed: int
     height: int
@@ -36,8 +62,7 @@ class Drawn:
 
     def rng(self, i: int, what: str) -> np.random.Generator:
         """Draws of their own for image (or identity) i and each purpose."""
-        key = hashlib.blake2b(f"{VERSION} {self.seed} {i} {what}".encode(), digest_size=16).digest()
-        return np.random.Generator(np.random.PCG64(int.from_bytes(key, "little")))
+        return rng_of(VERSION, self.seed, i, what)
 
     def scene(self, i: int) -> scenes.Scene:
         return scenes.random_scene(self.rng(i, "scene"), self.height, self.width, self.classes, self.most)
@@ -51,15 +76,19 @@ class Drawn:
             return faces.draw(self.rng(i, "paint"), *self.face(i), self.height, self.width)
         return scenes.draw(self.rng(i, "paint"), self.scene(i))
 
+    def labels(self, i: int) -> np.ndarray:
+        """(H, W) int64: 0 the background, k + 1 the figures of kind k."""
+        return self.scene(i).classes().astype(np.int64)
+
     def digest(self) -> bytes:
         return hashlib.blake2b(repr((VERSION, astuple(self))).encode(), digest_size=16).digest()
 
 
 @dataclass(frozen=True)
 class DrawnImages:
-    """N images (H, W, 3) uint8, drawn when they are read."""
+    """N images (H, W, C) uint8, drawn when they are read."""
 
-    drawn: Drawn
+    drawn: Drawing
     count: int
     channels: int = 3
     depth: int = 8
@@ -84,18 +113,18 @@ class DrawnImages:
 class DrawnMasks(Masks):
     """A class for every pixel of the images `index` (n,), drawn when it is read: 0 the background, none ignored."""
 
-    drawn: Drawn = Drawn(0, 64, 64, False, 8, 5)
+    drawn: Drawing = Drawn(0, 64, 64, False, 8, 5)
     index: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
 
     @classmethod
-    def of(cls, drawn: Drawn, index: np.ndarray, classes: tuple[str, ...]) -> Self:
+    def of(cls, drawn: Drawing, index: np.ndarray, classes: tuple[str, ...]) -> Self:
         names = PackedNames.pack([f"#{i}" for i in index.tolist()])
         colours = np.array(COLOURS[: len(classes)], np.uint8)
         return cls("", names, names, classes, np.arange(len(classes)), colours=colours, drawn=drawn, index=index)
 
     def raw(self, i: int) -> np.ndarray:
-        """(H, W) int64: 0 the background, k + 1 the figures of kind k."""
-        return self.drawn.scene(int(self.index[i])).classes().astype(np.int64)
+        """(H, W) int64 numbers of classes."""
+        return self.drawn.labels(int(self.index[i]))
 
     def as_stored(self, i: int) -> np.ndarray:
         return self.raw(i)

@@ -18,7 +18,6 @@ but these numbers; every read draws anew. kind is what is annotated:
 from __future__ import annotations
 
 import functools
-import re
 from collections.abc import Callable
 from typing import Any
 
@@ -29,6 +28,7 @@ from hubel.data.dataset import Dataset
 from hubel.data.drawn import EACH, Drawn, DrawnImages, DrawnMasks
 from hubel.data.objects import OCCLUDED, TRUNCATED, Objects
 from hubel.data.ragged import Ragged
+from hubel.data.sides import sides_of, within
 from hubel.errors import UserError, did_you_mean
 
 KINDS = {
@@ -40,7 +40,6 @@ KINDS = {
     "classes": ("label",),
     "faces": ("label", "objects"),
 }
-SMALLEST, LARGEST = 16, 4096  # pixels
 
 
 def shapes(
@@ -53,32 +52,12 @@ def shapes(
     """
     if kind not in KINDS:
         raise UserError(f"shapes: there is no kind '{kind}'{did_you_mean(kind, KINDS)}")
-    height, width = _size(size)
-    _within("count", count, 1, 10_000_000)
-    _within("classes", classes, 2, len(figures.NAMES))
-    _within("most", most, 1, 50)
+    height, width = sides_of("shapes", size)
+    within("shapes", "count", count, 1, 10_000_000)
+    within("shapes", "classes", classes, 2, len(figures.NAMES))
+    within("shapes", "most", most, 1, 50)
     drawn = Drawn(int(seed), height, width, kind == "faces", classes, most)
     return (_faces if kind == "faces" else _scenes)(drawn, count, kind)
-
-
-def _size(size: str | int | tuple[int, int]) -> tuple[int, int]:
-    found = re.fullmatch(r"(\d{1,5})(?:x(\d{1,5}))?", size.strip()) if isinstance(size, str) else None
-    if found:
-        height, width = int(found[1]), int(found[2] or found[1])
-    elif isinstance(size, tuple) and len(size) == 2:
-        height, width = size
-    elif isinstance(size, int):
-        height = width = size
-    else:
-        raise UserError(f"shapes: size is a number of pixels, or height x width such as 48x96; got '{size}'.")
-    for side in (height, width):
-        _within("size", side, SMALLEST, LARGEST)
-    return height, width
-
-
-def _within(what: str, value: int, low: int, high: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-        raise UserError(f"shapes: {what} is a whole number from {low} to {high:,}; got {value!r}.")
 
 
 # Scenes ----------------------------------------------------------------------------------------------------------
