@@ -84,7 +84,8 @@ class OneOfK(Task):
         return predictions.labels
 
     def right(self, predictions: Any, targets: Tensor) -> Tensor:
-        return self.decide(predictions) == targets.to(predictions.probabilities.device)
+        answers = self.decide(predictions)
+        return answers == targets.to(answers.device)
 
     def confidence(self, predictions: Any) -> Tensor | None:
         """(B,) the probability of the answer; None where the task gives no probabilities."""
