@@ -144,5 +144,6 @@ _SET_ELSEWHERE = ("classes", "balance")  # by the data, and by an option of the 
 
 
 def _defaults(group: str, own: Mapping[str, inspect.Parameter], source: str, why: str) -> dict[str, Setting]:
-    plain = {k: p.default for k, p in own.items() if k not in ("classes", "input") and p.default is not p.empty}
+    known = {k: p.default for k, p in own.items() if k not in ("classes", "input") and p.default is not p.empty}
+    plain = {k: v.__name__ if inspect.isfunction(v) else v for k, v in known.items()}  # an encoder, by its name
     return {f"{group}.{key}": Setting(value, source, why) for key, value in plain.items()}

@@ -108,6 +108,15 @@ MODELS: Table = {
     "efficientnet_lite2": "hubel.models.efficientnet:efficientnet_lite2",
     "efficientnet_lite3": "hubel.models.efficientnet:efficientnet_lite3",
     "efficientnet_lite4": "hubel.models.efficientnet:efficientnet_lite4",
+    "unet": "hubel.models.unet:unet",
+    "unet_plain": "hubel.models.unet:unet_plain",
+    "unet_valid": "hubel.models.unet_valid:unet_valid",
+    "fcn32s": "hubel.models.fcn:fcn32s",
+    "fcn16s": "hubel.models.fcn:fcn16s",
+    "fcn8s": "hubel.models.fcn:fcn8s",
+    "segnet": "hubel.models.segnet:segnet",
+    "full_resolution": "hubel.models.full_resolution:full_resolution",
+    "patchwise": "hubel.models.patchwise:patchwise",
 }
 DATA: Table = {
     "digits": "hubel.data.builtin:digits",
@@ -266,6 +275,8 @@ def value_of(value: Any, parameter: inspect.Parameter, what: str) -> Any:
         return tuple(value)
     if not isinstance(value, str):
         return value
+    if inspect.isfunction(default):  # a network within a network: `--model unet --model.encoder resnet50`
+        return resolve(MODELS, value)
     if isinstance(default, str):  # "batch,none" is a word for each layer where the argument takes several
         several = "," in value and "Sequence" in str(parameter.annotation)
         return tuple(word.strip() for word in value.split(",")) if several else value

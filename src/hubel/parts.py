@@ -21,7 +21,7 @@ from hubel.data.preprocess import Preprocess
 from hubel.data.targets import check_collage
 from hubel.errors import UserError, did_you_mean
 from hubel.models.base import Network
-from hubel.models.weights import Weights, load, put, renamed
+from hubel.models.weights import Weights, encoder_of, load, put_into
 from hubel.recipe import Recipe, Setting, SplitOptions
 from hubel.settle import wanted_size
 from hubel.tasks.base import Task
@@ -158,6 +158,8 @@ def make_weights(asked: Mapping[str, Setting], model: Any, download: bool) -> tu
     if name is None and model is None:
         raise UserError(f"--weights {word} are those of one network. Say which: --model resnet50, for example.")
     function = model if model is not None else names.resolve(names.MODELS, str(name))
+    chosen = asked["model.encoder"].value if "model.encoder" in asked else None
+    function = encoder_of(function, names.resolve(names.MODELS, chosen) if isinstance(chosen, str) else chosen)
     return load(word, function, download=download), function
 
 
@@ -165,10 +167,11 @@ def put_weights(network: nn.Module, function: Any, weights: Weights | None) -> t
     """Into the network; the names of the parameters that stay fresh, and a sentence on where the others come from."""
     if weights is None:
         return None, ""
-    fresh = put(network, renamed(weights, function, network))
+    fresh = put_into(network, function, weights)
     count = len(list(network.parameters()))
     said = f"{count - len(fresh)} of {count} weights are those of {weights.source} (SHA-256 {weights.sha256[:8]}…)"
-    said += f"; fresh: {', '.join(fresh)}" if fresh else ""
+    if fresh:
+        said += f"; fresh: {', '.join(fresh if len(fresh) <= 4 else [fresh[0], f'… {len(fresh) - 2} more', fresh[-1]])}"
     if weights.assumed:
         said += ". Nothing says how its images were prepared: ImageNet's mean, deviation and crop are taken"
     return fresh, said

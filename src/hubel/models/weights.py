@@ -11,6 +11,7 @@ Weights come with what their images were like (`Pretrained`): the training's pre
 from __future__ import annotations
 
 import importlib.util
+import inspect
 import json
 import re
 from collections.abc import Callable, Mapping
@@ -193,6 +194,29 @@ def renamed(weights: Weights, function: Callable[..., Any], network: nn.Module) 
     return replace(weights, state=max(candidates, key=lambda state: len(_fitting(state, own))))
 
 
+def put_into(network: nn.Module, function: Callable[..., Any], weights: Weights) -> tuple[str, ...]:
+    """`put` into the network of a model function, or into its encoder, whichever more of the tensors fit.
+
+    `function` is the encoder's own where there is one (`encoder_of`). Raises UserError as `put` does.
+    """
+    whole, encoder = renamed(weights, function, network), getattr(network, "encoder", None)
+    if not isinstance(encoder, nn.Module):
+        return put(network, whole)
+    part = renamed(weights, function, encoder)
+    if len(_fitting(whole.state, network.state_dict())) >= len(_fitting(part.state, encoder.state_dict())):
+        return put(network, whole)
+    fresh = {f"encoder.{name}" for name in put(encoder, part)}
+    return tuple(k for k, _ in network.named_parameters() if k in fresh or not k.startswith("encoder."))
+
+
+def encoder_of(function: Callable[..., Any], chosen: Any = None) -> Callable[..., Any]:
+    """The function of the network whose weights a model function takes: `chosen`, or its own encoder, or itself."""
+    parameter = inspect.signature(function).parameters.get("encoder")
+    if parameter is None or not callable(parameter.default):
+        return function
+    return parameter.default if chosen is None else chosen
+
+
 def put(network: nn.Module, weights: Weights) -> tuple[str, ...]:
     """Copy the tensors into `network`; returns the names of the parameters that did not come with them (the head's).
 
@@ -217,7 +241,12 @@ def _fitting(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> dict[str
 
 
 def _as_dense(value: Tensor, like: Tensor) -> Tensor:
-    """(K, F, 1, 1) -> (K, F): some write a dense layer as a 1×1 convolution, timm's resnetv2 among them."""
+    """(K, F, 1, 1) -> (K, F): some write a dense layer as a 1×1 convolution, timm's resnetv2 among them.
+
+    And (K, F · h · w) -> (K, F, h, w): a dense layer that slides, as in models/fcn.py.
+    """
+    if value.ndim == 2 and like.ndim == 4 and value.shape == like.flatten(1).shape:
+        return value.view(like.shape)
     return value.flatten(1) if (*like.shape, 1, 1) == value.shape and like.ndim == 2 else value
 
 

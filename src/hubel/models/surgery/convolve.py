@@ -20,9 +20,9 @@ from hubel.errors import UserError
 from hubel.models.base import Head
 from hubel.models.options import Size
 from hubel.models.surgery.matrices import dense_to_conv
-from hubel.nn.pooling import GlobalAveragePool, GlobalMaxPool
+from hubel.nn.pooling import AdaptiveAveragePool, GlobalAveragePool, GlobalMaxPool
 
-AVERAGES = (GlobalAveragePool, nn.AdaptiveAvgPool2d)
+AVERAGES = (GlobalAveragePool, AdaptiveAveragePool, nn.AdaptiveAvgPool2d)
 MAXIMA = (GlobalMaxPool, nn.AdaptiveMaxPool2d)
 
 
@@ -34,16 +34,7 @@ def convolutionalise(network: nn.Module, input: Size) -> nn.Module:
     with a window of that size. Raises UserError for a head that isn't a chain of layers on the coarsest map.
     """
     found: Any = copy.deepcopy(network).eval()
-    head = getattr(found, "head", None)
-    if not isinstance(head, Head):
-        raise UserError(
-            f"The head of {type(network).__name__} is no chain of layers on the coarsest map, so it can't be made to "
-            "slide. Give the network a head of class hubel.models.base.Head."
-        )
-    if not found.strides:
-        raise UserError(f"{type(network).__name__} reads the pixels as a flat vector; it has no map to slide over.")
-    like = next(found.parameters())
-    x = found.maps(torch.zeros(1, *input, device=like.device, dtype=like.dtype))[-1]
+    head, x = _checked_head(found), _map_of(found, input)
     layers: list[nn.Module] = []
     for layer in _flat(head):
         new = _sliding(layer, tuple(x.shape[1:]))
@@ -52,6 +43,52 @@ def convolutionalise(network: nn.Module, input: Size) -> nn.Module:
             x = new(x)
     found.head = Head(*layers).eval()
     return found
+
+
+def _checked_head(network: Any) -> Head:
+    head = getattr(network, "head", None)
+    if not isinstance(head, Head):
+        raise UserError(
+            f"The head of {type(network).__name__} is no chain of layers on the coarsest map, so it can't be made to "
+            "slide. Give the network a head of class hubel.models.base.Head."
+        )
+    if not network.strides:
+        raise UserError(f"{type(network).__name__} reads the pixels as a flat vector; it has no map to slide over.")
+    return head
+
+
+def _map_of(network: Any, input: Size) -> Tensor:
+    """The coarsest map of one blank image of `input` (C, H, W); statistics of batch norm don't move."""
+    like, training = next(network.parameters()), network.training
+    found = network.eval().maps(torch.zeros(1, *input, device=like.device, dtype=like.dtype))[-1]
+    network.train(training)
+    return found
+
+
+@torch.no_grad()
+def head_in_place(network: nn.Module, input: Size) -> Head:
+    """The head of a classifier for images of `input` (C, H, W), less its last dense layer, as layers on a map.
+
+    (B, C, h, w) -> (B, F, h, w), any h and w: a dense layer of n×n cells is a convolution with padding, and global
+    pooling falls away, so that each cell speaks for its own surroundings. Names and the number of layers stay those of
+    the head. `network` keeps its own. Raises UserError as `convolutionalise` does.
+    """
+    layers = _checked_head(copy.deepcopy(network))
+    x = _map_of(network, input)
+    last = [layer for layer in layers.modules() if isinstance(layer, nn.Linear)][-1:]
+    for chain, name, layer in [*_places(layers)]:
+        new = nn.Identity() if layer in last else _sliding(layer, tuple(x.shape[1:])) or nn.Identity()
+        x = new.eval()(x)
+        if isinstance(new, nn.Conv2d) and isinstance(layer, nn.Linear):
+            new.padding = tuple((n - 1) // 2 for n in new.kernel_size) if new.kernel_size[0] % 2 else "same"
+        chain[name] = nn.Identity() if isinstance(layer, AVERAGES + MAXIMA) else new
+    return layers.train()
+
+
+def _places(chain: nn.Sequential) -> list[tuple[nn.Sequential, int, nn.Module]]:
+    """(chain, position, layer) for the layers of nested chains, in order."""
+    return [inner for i, layer in enumerate(chain)
+            for inner in (_places(layer) if isinstance(layer, nn.Sequential) else [(chain, i, layer)])]  # fmt: skip
 
 
 def _flat(chain: nn.Sequential) -> list[nn.Module]:
@@ -83,7 +120,7 @@ def _in_2d(norm: nn.BatchNorm1d) -> nn.BatchNorm2d:
 
 def _pool(layer: nn.Module, size: tuple[int, int]) -> nn.Module | None:
     """Global pooling over one window; an adaptive one that leaves a window as it is falls away."""
-    wanted = _pair(getattr(layer, "output_size", 1))
+    wanted = _pair(getattr(layer, "output_size", getattr(layer, "side", 1)))
     if wanted == size:
         return None
     if wanted != (1, 1):
