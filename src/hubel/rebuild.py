@@ -23,7 +23,6 @@ from hubel.tasks.base import Task
 from hubel.tasks.joint import Joint
 from hubel.training import checkpoint
 from hubel.training.atomic import write_atomically
-from hubel.training.ema import averages
 
 WHITENING = "whitening.safetensors"  # the mean image and the matrix, where --normalize asks for them
 
@@ -147,7 +146,7 @@ def kept_weights(folder: Path, keep: str) -> tuple[Mapping[str, torch.Tensor], i
         )
     state = checkpoint.load(places / "last")
     averaged = state["ema"] is not None and state["ema"]["steps"] > 0
-    return averages(state["ema"]) if averaged else state["network"], int(state["position"]["epoch"])
+    return state["ema"]["average"] if averaged else state["network"], int(state["position"]["epoch"])
 
 
 def warm_start(network: nn.Module, weights: Mapping[str, torch.Tensor], source: str) -> tuple[str, tuple[str, ...]]:

@@ -14,7 +14,6 @@ from hubel.models.convnet import convnet
 from hubel.rebuild import kept_weights
 from hubel.training import checkpoint
 from hubel.training.callbacks import Callback
-from hubel.training.ema import averages
 from hubel.training.polyak import Mean
 from hubel.training.snapshots import load_snapshots
 
@@ -54,7 +53,7 @@ def test_the_mean_of_the_last_steps():
     with mean.swap(network):
         assert_mean(network.state_dict(), seen[3:])
     assert_same(dict(network.state_dict()), dict(own))
-    assert_mean(averages(mean.state_dict()), seen[3:])
+    assert_mean(mean.state_dict()["average"], seen[3:])
 
 
 def test_before_its_part_begins_the_mean_is_the_network():
@@ -73,7 +72,7 @@ def test_a_longer_training_begins_its_last_part_later(skip, counted):
     longer = Mean(network, skip)
     longer.load_state_dict(mean.state_dict())
     seen += walk(network, 4, longer, first=5)
-    assert_mean(averages(longer.state_dict()), seen[counted])
+    assert_mean(longer.state_dict()["average"], seen[counted])
 
 
 class Watch(Callback):

@@ -1,7 +1,8 @@
 """The running average of the weights: m_t = decay * m_(t-1) + (1 - decay) * w_t from m_0 = 0 (Polyak 1992).
 
-After t updates the weights in m_t sum to 1 - decay^t, so the average is m_t / (1 - decay^t) (the bias correction).
-The raw m_t is kept and only a copy is corrected: feeding the correction back would count it again at each step.
+After t updates the weights in m_t sum to 1 - decay^t, so the average is a_t = m_t / (1 - decay^t) (the bias
+correction). It is kept in the form a_t = a_(t-1) + s_t (w_t - a_(t-1)) with s_t = (1 - decay) / (1 - decay^t): the same
+numbers, and the average of weights that stand still (a frozen layer) is those weights bit for bit.
 Running statistics of batch norm, and every other floating-point buffer, are averaged like the weights, since they
 belong to them; integer buffers are copied.
 """
@@ -27,17 +28,20 @@ class EMA:
 
     def __init__(self, network: nn.Module, decay: float = DECAY, correct: bool = True):
         self.decay, self.correct, self.steps = decay, correct, 0
-        start = torch.zeros_like if correct else torch.clone
-        self.raw = {name: start(value) for name, value in _live(network).items()}
+        self.average = {name: value.clone() for name, value in _live(network).items()}
+
+    def share(self) -> float:
+        """s_t of the next update: how much of its way to the present weights the average goes."""
+        return (1 - self.decay) / (1 - self.decay ** (self.steps + 1)) if self.correct else 1 - self.decay
 
     @torch.no_grad()
     def update(self, network: nn.Module) -> None:
         """Take the present weights of `network` into the average."""
         live = _live(network)
         floating = [name for name, value in live.items() if value.is_floating_point()]
-        torch._foreach_lerp_([self.raw[n] for n in floating], [live[n] for n in floating], 1 - self.decay)
+        torch._foreach_lerp_([self.average[n] for n in floating], [live[n] for n in floating], self.share())
         for name in live.keys() - set(floating):
-            self.raw[name].copy_(live[name])
+            self.average[name].copy_(live[name])
         self.steps += 1
 
     @torch.no_grad()
@@ -45,14 +49,8 @@ class EMA:
         """Overwrite `network`'s weights and buffers by the average; before the first update nothing changes."""
         if self.steps == 0:
             return
-        total = self.total()
         for name, value in _live(network).items():
-            raw = self.raw[name]
-            value.copy_(raw / total if raw.is_floating_point() else raw)
-
-    def total(self) -> float:
-        """The sum of the weights with which the steps so far count in `raw`."""
-        return 1 - self.decay**self.steps if self.correct else 1.0
+            value.copy_(self.average[name])
 
     @contextmanager
     def swap(self, network: nn.Module) -> Iterator[None]:
@@ -67,20 +65,14 @@ class EMA:
                     value.copy_(own[name])
 
     def state_dict(self) -> dict[str, Any]:
-        """The raw average (contiguous tensors) and plain values."""
-        raw = {name: value.contiguous() for name, value in self.raw.items()}
-        return {"raw": raw, "steps": self.steps, "decay": self.decay, "correct": self.correct}
+        """The average (contiguous tensors) and plain values."""
+        average = {name: value.contiguous() for name, value in self.average.items()}
+        return {"average": average, "steps": self.steps, "decay": self.decay, "correct": self.correct}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self.steps, self.decay, self.correct = int(state["steps"]), float(state["decay"]), bool(state["correct"])
-        for name, value in self.raw.items():
-            value.copy_(state["raw"][name])  # keeps device and memory format
-
-
-def averages(state: Mapping[str, Any]) -> dict[str, Tensor]:
-    """The averaged weights and buffers out of an EMA's `state_dict`."""
-    total = 1 - state["decay"] ** state["steps"] if state["correct"] else 1.0
-    return {name: raw / total if raw.is_floating_point() else raw for name, raw in state["raw"].items()}
+        for name, value in self.average.items():
+            value.copy_(state["average"][name])  # keeps device and memory format
 
 
 def _live(network: nn.Module) -> dict[str, Tensor]:

@@ -23,13 +23,15 @@ from torch import Tensor, nn
 from hubel.data.loader import Loader
 from hubel.data.places import cache_folder, keep_arrays
 from hubel.data.shares import parts_of
+from hubel.data.targets import columns_of
 from hubel.recipe import Recipe
 from hubel.training import distributed
 from hubel.training.evaluate import evaluating
 from hubel.training.feed import Data
+from hubel.training.views import mirrored
 from hubel.types import Batch, map_tensors
 
-SCHEMA = 1  # of the files; raise it when the same key would mean other numbers
+SCHEMA = 2  # of the files; raise it when the same key would mean other numbers
 AT_ONCE = 64  # images a pass
 ROOM = 4 * 2**30  # bytes of kept features; the oldest files go first
 
@@ -47,9 +49,11 @@ def cut_of(network: nn.Module, head: Sequence[str]) -> int | None:
 
 
 def is_cheap(data: Data) -> bool:
-    """Can a view be computed once? Not where images are mixed with others, which changes what is to be learnt."""
+    """Can a view be computed once? Not where images are mixed with others, which changes what is to be learnt, nor
+    where what is to be learnt lies in the image, and moves with it."""
     augment = data.train.augment
-    return augment is None or (augment.mixing.plain and augment.collage.plain)
+    whole = augment is None or (augment.mixing.plain and augment.collage.plain)
+    return whole and not columns_of(data.train.targets(data.splits["train"][:1]))
 
 
 class FromFeatures(nn.Module):
@@ -73,12 +77,14 @@ class FromFeatures(nn.Module):
 class Features:
     """`learner`, what learns, and `data`, which gives it features in place of images.
 
-    Epoch e of the training sees view e mod `views` of each image: view 0 as evaluation sees it, the others augmented.
+    Epoch e of the training sees view e mod `views` of each image: view 0 as evaluation sees it; view 1 that mirrored,
+    where mirrored images keep their label; the others augmented.
     """
 
     def __init__(self, network: nn.Module, cut: int, data: Data, recipe: Recipe, views: int, say: Callable[[str], Any]):
         self.network, self.cut, self.images, self.recipe, self.say = network, cut, data, recipe, say
         self.views = views if data.train.augment is not None else 1
+        self.flips = data.train.augment is not None and data.train.augment.flip == "random"
         self.learner = FromFeatures(network, cut)
         self.before = list(network.head.children())[:cut]  # type: ignore[union-attr]
         train, plain = FeatureLoader(self, data.train, self.views), FeatureLoader(self, data.plain, 1)
@@ -96,6 +102,11 @@ class Features:
             for layer in self.before:
                 x = layer(x)
             return x.float()
+
+    def missing(self, epochs: int) -> int:
+        """How many images must be seen for so many epochs: those of the views that are not on disk yet."""
+        views = range(min(self.views, max(1, epochs)))
+        return sum(len(self.index(view)) for view in views if not self._path(view).exists())
 
     def sample(self, images: Batch) -> Batch:
         """A batch of images as its features, to measure a step with."""
@@ -116,6 +127,10 @@ class Features:
         parts = self.images.splits
         return np.sort(parts["train"] if view else np.unique(np.concatenate([parts[name] for name in parts])))
 
+    def kind(self, view: int) -> str:
+        """What is done to the images: "plain", "mirrored" or "augmented"."""
+        return "plain" if view == 0 else "mirrored" if view == 1 and self.flips else "augmented"
+
     def key(self, view: int) -> str:
         data, loader = self.images.dataset, self.images.train
         facts = {
@@ -124,7 +139,8 @@ class Features:
             "preprocess": self.images.plain.preprocess.settings(), "model": str(self.recipe.model),
             "options": repr(sorted(self.recipe.model_options.items())), "cut": self.cut,
             "weights": self._weights(), "view": view,
-            "augment": None if view == 0 else [repr(loader.augment), loader.seed],
+            "kind": self.kind(view),
+            "augment": [repr(loader.augment), loader.seed] if self.kind(view) == "augmented" else None,
         }  # fmt: skip
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
@@ -155,13 +171,13 @@ class Features:
         return table.to(self.images.train.device) if table.whole() else None
 
     def _make(self, view: int) -> Table:
-        index, loader = self.index(view), self.images.train if view else self.images.plain
-        kind = "augmented " if view else ""
-        self.say(f"Features of {len(index):,} {kind}images, {'view ' + str(view) if view else 'computed once'}")
-        parts = [
-            (self.compute(batch.images), batch.sizes, batch.matrices, batch.weights)
-            for batch in loader.batches(index, view, AT_ONCE)
-        ]
+        index, kind = self.index(view), self.kind(view)
+        loader = self.images.train if kind == "augmented" else self.images.plain
+        self.say(f"Features of {len(index):,} {kind if view else ''} images, computed once".replace("  ", " "))
+        batches: Iterator[Batch] = loader.batches(index, view, AT_ONCE)
+        if kind == "mirrored":
+            batches = map(mirrored, batches)
+        parts = [(self.compute(b.images), b.sizes, b.matrices, b.weights) for b in batches]
         features, sizes, matrices, _ = (torch.cat(column) for column in zip(*parts, strict=True))
         table = Table(index, features, sizes, matrices)
         if distributed.is_main() and not loader.failed:

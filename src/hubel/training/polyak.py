@@ -24,17 +24,16 @@ class Mean(EMA):
         super().__init__(network, decay=0.0)
         self.skip, self.seen = skip, 0
 
+    def share(self) -> float:
+        return 1 / (self.steps + 1)
+
     def update(self, network: nn.Module) -> None:
         self.seen += 1
         if self.seen > (self.skip or 0):
-            self.decay = 1 - 1 / (self.steps + 1)
             super().update(network)
 
-    def total(self) -> float:
-        return 1.0
-
     def state_dict(self) -> dict[str, Any]:
-        return {**super().state_dict(), "correct": False, "seen": self.seen, "skip": self.skip}
+        return {**super().state_dict(), "seen": self.seen, "skip": self.skip}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Where the training became longer its last part begins later, and the mean may have to begin anew."""
