@@ -130,6 +130,8 @@ TASKS: Table = {
     "binary": "hubel.tasks.binary:Binary",
     "perceptron": "hubel.tasks.perceptron:Perceptron",
     "regression": "hubel.tasks.regression:Regression",
+    "pose": "hubel.tasks.pose:Pose",
+    "heatmap": "hubel.tasks.heatmap:HeatMap",
     "hierarchical": "hubel.tasks.hierarchical:Hierarchical",
     "segmentation": "hubel.tasks.segmentation:Segmentation",
     "box": "hubel.tasks.box:Box",

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -166,7 +167,7 @@ def usable(dataset: Dataset) -> np.ndarray:
 def single(objects: Objects, windows: np.ndarray) -> Objects:
     """M images of one object each, in pixels of its window; outlines and masks are left out."""
     corner = windows[:, :2].astype(np.float64)
-    columns: dict[str, np.ndarray] = {"boxes": objects.boxes - np.tile(corner, 2)}
+    columns: dict[str, Any] = {"boxes": objects.boxes - np.tile(corner, 2)}
     if len(objects.keypoints):
         moved = objects.keypoints.copy()
         moved[..., :2] = np.where(moved[..., 2:] > 0, moved[..., :2] - corner[:, None], 0)
