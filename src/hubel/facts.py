@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from hubel import galleries
 from hubel.effective import effective
 from hubel.metrics.interval import Interval, bootstrap, wilson
 from hubel.report import values
@@ -16,8 +17,6 @@ from hubel.training.evaluate import Evaluation
 from hubel.training.run import RunFolder
 from hubel.types import select
 
-GALLERY = 60  # mistakes shown
-SAMPLES = 20
 SHARES = ("accuracy", "top5", "exact_match")  # right examples over all: Wilson's interval holds
 RESAMPLED = 20_000  # examples; the bootstrap of more would keep the user waiting
 
@@ -30,9 +29,11 @@ def report_data(
     found = evaluations.get(judged) if judged else None
     details = as_values(session.task.details(found.predictions, found.targets, found.weights)) if found else {}
     primary = session.task.primary
+    chosen = galleries.choose(session, found) if found else None
+    shown = galleries.examples(session, found, chosen) if found and chosen else {}
     return values.ReportData(
         title=f"{label(session)} on {session.dataset.name}",
-        dataset=data_facts(session),
+        dataset=data_facts(session, evaluations),
         model=model_facts(session),
         task=session.task.name,
         primary=primary.metric,
@@ -46,9 +47,11 @@ def report_data(
         selected=session.recipe.keep == "best" or session.recipe.regularize.patience is not None,
         history=folder.history,
         best_epoch=epoch,
-        mistakes=mistakes(session, found) if found else None,
-        mistake_count=int(wrong(session, found).sum()) if found else None,
-        samples=samples(session, found) if found else None,
+        mistakes=[shown[row] for row in chosen.mistakes] if chosen else None,
+        mistake_count=chosen.mistake_count if chosen else None,
+        samples=[shown[row] for row in chosen.samples] if chosen else None,
+        galleries=galleries.galleries(chosen, shown, session.task.measure) if chosen else (),
+        unit="pixels" if session.task.dense else "images",
         filters=pictures(session.network),
         throughput=throughput(folder, session),
         configuration=[values.ConfigRow(k, s.value, s.source, s.reason) for k, s in sorted(effective(session).items())],
@@ -62,8 +65,13 @@ def report_data(
 def constant(
     session: Session, evaluations: Mapping[str, Evaluation], details: Mapping[str, Any]
 ) -> values.Baseline | None:
-    """For numbers: the mean absolute error of always answering the median of the training part."""
+    """For numbers: the mean absolute error of always answering the median of the training part; for masks: the mean
+    IoU of always answering the class with most pixels there."""
     learnt, scatter = evaluations.get("train"), details.get("scatter")
+    if session.task.primary.metric == "miou" and learnt is not None and "confusion" in details:
+        pixels, most = details["confusion"].sum(1), int(learnt.targets.sum(0).argmax())
+        share = float(pixels[most] / max(pixels.sum(), 1) / max((pixels > 0).sum(), 1))
+        return values.Baseline(f"always answering “{details['per_class'][most].name}”", share)
     if learnt is None or scatter is None or session.task.primary.metric != "mae":
         return None
     known = session.task.details(learnt.predictions, learnt.targets, learnt.weights)["scatter"]["truth"]
@@ -80,15 +88,23 @@ def as_values(details: Mapping[str, Any]) -> dict[str, Any]:
         found["per_class"] = [values.ClassRow(**row) for row in details["per_class"]]
     if "calibration" in details:
         found["calibration"] = values.Calibration(**details["calibration"])
+    if "places" in details:
+        found["places"] = [values.Place(*row) for row in details["places"]]
     if "scatter" in details:
         found["scatter"] = values.Scatter(**details["scatter"])
     return found
 
 
-def data_facts(session: Session) -> values.DataFacts:
+def data_facts(session: Session, evaluations: Mapping[str, Evaluation]) -> values.DataFacts:
+    """`counts` are images of each class; where a pixel has a class, those that show it."""
     dataset = session.dataset
     labels, classes = dataset.annotations.get("label"), dataset.classes
     counts = {}
+    if session.task.dense and hasattr(session.task, "classes"):
+        classes = session.task.classes
+        pixels = {n: e.targets for n, e in evaluations.items() if torch.is_tensor(e.targets) and e.targets.ndim == 2}
+        counts = {n: (own > 0).sum(0).tolist() for n, own in pixels.items()}
+        return values.DataFacts(dataset.name, dataset.source, dataset.format, dataset.notes, classes, counts)
     if labels is not None and classes:
         counts = {n: np.bincount(labels[i], minlength=len(classes)).tolist() for n, i in dataset.splits.items()}
     return values.DataFacts(dataset.name, dataset.source, dataset.format, dataset.notes, classes, counts)
@@ -124,51 +140,6 @@ def score_of(session: Session, found: Evaluation, rows: np.ndarray) -> float:
     weights = None if found.weights is None else found.weights[chosen]
     metric.update(found.predictions.take(chosen), targets, weights)
     return metric.compute()[session.task.primary.metric]
-
-
-def wrong(session: Session, found: Evaluation) -> np.ndarray:
-    """(n,) bool: is the example's prediction, in words, not its truth?"""
-    task, rows = session.task, range(len(found.index))
-    return np.array([task.describe(found.predictions, r)["prediction"] != task.truth(found.targets, r) for r in rows])
-
-
-def mistakes(session: Session, found: Evaluation) -> list[values.Example]:
-    """The worst first; where predictions are numbers all examples count as wrong, by their distance."""
-    assert found.scores is not None
-    rows = np.flatnonzero(wrong(session, found))
-    worst = rows[np.argsort(-found.scores.numpy()[rows], kind="stable")][:GALLERY]
-    return [example(session, found, int(row)) for row in worst]
-
-
-def samples(session: Session, found: Evaluation) -> list[values.Example]:
-    """A fixed random choice."""
-    rows = np.random.default_rng(0).permutation(len(found.index))[:SAMPLES]
-    return [example(session, found, int(row)) for row in rows]
-
-
-def example(session: Session, found: Evaluation, row: int) -> values.Example:
-    position = int(found.index[row])
-    words = session.task.describe(found.predictions, row)
-    try:
-        image = as_bytes(session.dataset.images.read(position))
-    except Exception:  # a picture that can't be shown must not lose the report
-        image = None
-    return values.Example(
-        image,
-        session.dataset.images.name(position),
-        session.task.truth(found.targets, row),
-        str(words["prediction"]),
-        words.get("confidence"),
-        float(found.scores[row]) if found.scores is not None else None,
-    )
-
-
-def as_bytes(image: np.ndarray) -> np.ndarray:
-    """For the screen only: 16-bit images are stretched over what they use."""
-    if image.dtype == np.uint8:
-        return image
-    low, high = float(image.min()), float(image.max())
-    return ((image - low) / max(high - low, 1.0) * 255).astype(np.uint8)
 
 
 def pictures(network: Any) -> list[np.ndarray] | None:

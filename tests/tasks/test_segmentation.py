@@ -54,7 +54,7 @@ def batch_of(count: int = 4, size: tuple[int, int] = (24, 32), source: bool = Tr
 
 @pytest.mark.parametrize("losses", [{}, {"dice": 1.0}, {"cross_entropy": 0.0, "focal": 1.0, "dice": 0.5}])
 def test_one_batch_can_be_overfitted(losses):
-    task, batch = Segmentation(CLASSES, **losses), batch_of()
+    task, batch = Segmentation(CLASSES, **losses), batch_of(2, (16, 20))
     network = Pixels(task)
     optimizer = torch.optim.Adam(network.parameters(), 0.04)
     for _ in range(40):

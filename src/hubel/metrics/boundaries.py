@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 
 IGNORE = 255
+AREAS = (32**2, 96**2)  # pixels
 
 
 def reach(size: tuple[int, int], tolerance: float) -> float:
@@ -61,6 +62,25 @@ def near_and_far(truth: np.ndarray, answers: np.ndarray, distance: float) -> np.
     counted, close = truth != IGNORE, near(borders(truth), distance)
     right = (truth == answers) & counted
     return np.array([(right & close).sum(), (counted & close).sum(), (right & ~close).sum(), (counted & ~close).sum()])
+
+
+def region_counts(truth: np.ndarray, answers: np.ndarray) -> np.ndarray:
+    """(3, 2) int64: right and all pixels of connected true regions of one class that are small, medium, large.
+
+    By their area as COCO has it: below 32², below 96² pixels, above. Pixels are connected to their eight neighbours.
+    """
+    found = np.zeros((3, 2), np.int64)
+    right = (truth == answers) & (truth != IGNORE)
+    for k in np.unique(truth[truth != IGNORE]).tolist():
+        count, regions, facts, _ = cv2.connectedComponentsWithStats((truth == k).astype(np.uint8), connectivity=8)
+        areas = facts[:, cv2.CC_STAT_AREA].astype(np.int64)
+        met = np.bincount(regions[right].ravel(), minlength=count)
+        kinds = np.searchsorted(AREAS, areas, side="right")
+        for kind in range(3):
+            own = np.flatnonzero(kinds == kind)
+            own = own[own > 0]  # region 0 is everything else
+            found[kind] += met[own].sum(), areas[own].sum()
+    return found
 
 
 def f_scores(counts: np.ndarray) -> np.ndarray:

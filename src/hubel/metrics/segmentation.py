@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from hubel.metrics.base import Streaming, ones_like_batch
-from hubel.metrics.boundaries import border_counts, f_scores, near_and_far, reach
+from hubel.metrics.boundaries import border_counts, f_scores, near_and_far, reach, region_counts
 from hubel.metrics.confusion import confusion_matrix, per_class
 from hubel.ops.pixel_losses import PerImage
 from hubel.ops.pixel_maps import centre, labels_in_source
@@ -36,6 +36,7 @@ class PixelCounts(Predictions):
     confusion: Tensor  # (B, K, K) int32 pixels, rows are the truth
     borders: Tensor  # (B, K, 4) int32: see boundaries.border_counts
     near: Tensor  # (B, 4) int32: see boundaries.near_and_far
+    regions: Tensor  # (B, 3, 2) int32: see boundaries.region_counts
     loss: Tensor  # (B, T, 2) float32: sum and count of each of the loss's T terms
     answered: Tensor  # (B, K) int32 pixels of each answer, those of unknown truth too
     confidence: Tensor  # (B,) mean probability of the answers
@@ -100,25 +101,29 @@ class Segmentation(Streaming):
         """Of a batch; on the CPU where borders are measured."""
         each = [self._image(predictions, targets, row) for row in range(len(predictions))]
         loss = self._losses(predictions.probabilities, targets.values)
-        confusion, borders, near, answered = (torch.stack(parts) for parts in zip(*each, strict=True))
+        confusion, answered, borders, near, regions = (torch.stack(parts) for parts in zip(*each, strict=True))
         sure = predictions.probabilities.amax(1).mean((1, 2))
-        return PixelCounts(confusion, borders, near, loss, answered, sure)
+        return PixelCounts(confusion, borders, near, regions, loss, answered, sure)
 
     def _image(self, predictions: Any, targets: PixelClasses, row: int) -> tuple[Tensor, ...]:
         k = len(self.classes)
         answers, truth = answers_and_truth(predictions, targets, row)
         pixels = confusion_of(truth, answers, k).to(torch.int32)
         answered = torch.bincount(answers.flatten().long(), minlength=k).to(torch.int32)
-        borders, near = torch.zeros(k, 4, dtype=torch.int32), torch.zeros(4, dtype=torch.int32)
+        places = [torch.zeros(shape, dtype=torch.int32) for shape in ((k, 4), (4,), (3, 2))]
         if self.tolerance is not None and truth.numel():
             true, said = (
                 truth.cpu().numpy(),
                 torch.where(truth == IGNORE, truth, answers.to(truth.device)).cpu().numpy(),
             )
             distance = reach(true.shape, self.tolerance)
-            borders = torch.from_numpy(border_counts(true, said, k, distance)).to(torch.int32)
-            near = torch.from_numpy(near_and_far(true, said, distance)).to(torch.int32)
-        return pixels, borders.to(pixels.device), near.to(pixels.device), answered.to(pixels.device)
+            found = (
+                border_counts(true, said, k, distance),
+                near_and_far(true, said, distance),
+                region_counts(true, said),
+            )
+            places = [torch.from_numpy(counts).to(torch.int32) for counts in found]
+        return pixels, answered.to(pixels.device), *(place.to(pixels.device) for place in places)
 
     def _losses(self, probabilities: Tensor, values: Tensor) -> Tensor:
         if self._loss is None:

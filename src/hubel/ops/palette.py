@@ -26,3 +26,14 @@ def overlay(image: np.ndarray, labels: np.ndarray, strength: float = 0.5) -> np.
     image = np.repeat(image, 3, 2) if image.shape[2] == 1 else image
     mixed = image * (1 - strength) + colours_of(labels).astype(np.float32) * strength
     return np.where((labels == 255)[..., None], image, np.rint(mixed)).astype(np.uint8)
+
+
+WRONG = (214, 39, 40)
+
+
+def compared(image: np.ndarray, truth: np.ndarray, answer: np.ndarray) -> np.ndarray:
+    """(H, W, C) and two label maps (H, W) -> truth, answer and wrong pixels side by side, (H, 3 W + 2 gaps, 3)."""
+    gap = np.full((image.shape[0], max(2, image.shape[1] // 60), 3), 255, np.uint8)
+    grey = np.repeat(image.mean(2, keepdims=True) * 0.6 + 80, 3, 2).astype(np.uint8)
+    wrong = np.where(((truth != answer) & (truth != 255))[..., None], np.array(WRONG, np.uint8), grey)
+    return np.concatenate([overlay(image, truth), gap, overlay(image, answer), gap, wrong], 1)

@@ -14,13 +14,14 @@ import numpy as np
 from markupsafe import escape
 
 from hubel.report.text import clean, figure, finite, percent
-from hubel.report.thumbnails import data_uri, is_small
+from hubel.report.thumbnails import SIDE, data_uri, is_small
 from hubel.report.values import Example, ReportData
 
-SHARES = {"mistakes": 0.72, "samples": 0.14, "quarantined": 0.08, "filters": 0.06}  # of the room
+SHARES = {"mistakes": 0.42, "galleries": 0.3, "samples": 0.14, "quarantined": 0.08, "filters": 0.06}  # of the room
 MOST = {"mistakes": 1000, "samples": 60, "quarantined": 200, "filters": 128}
 SORTS = ("loss", "confidence", "truth", "prediction")
 MARKUP = 900  # bytes around one picture
+WIDE = 560  # pixels of the longer side where several pictures stand side by side
 
 
 class Pictures:
@@ -39,9 +40,26 @@ class Pictures:
             shown, used = _fitting(entries, allowed)
             left = allowed - used
             chosen[kind] = {"shown": shown, "total": self._totals[kind]}
+            if kind == "samples":
+                chosen["galleries"], left = self._within_galleries(room * SHARES["galleries"] + left)
         shown = chosen["mistakes"]["shown"]
         sorts = [key for key in SORTS if any(entry[key] for entry in shown)]
-        return chosen | {"choices": _choices(shown), "sorts": sorts}
+        choices = _choices(shown) if self.data.unit == "images" else {"truth": [], "prediction": []}  # shares differ
+        return chosen | {"choices": choices, "sorts": sorts}
+
+    def _within_galleries(self, room: float) -> tuple[list[dict[str, Any]], float]:
+        """Each with what fits of it, and the bytes that are left over."""
+        found = []
+        for number, gallery in enumerate(self._galleries):
+            shown, used = _fitting(gallery["entries"], room / (len(self._galleries) - number))
+            room -= used
+            found += [{"title": gallery["title"], "shown": shown}] if shown else []
+        return found, room
+
+    @cached_property
+    def _galleries(self) -> list[dict[str, Any]]:
+        graded = self.data.scatter is None and self.data.unit == "images"
+        return [{"title": g.title, "entries": [_entry(e, graded) for e in g.examples]} for g in self.data.galleries]
 
     @cached_property
     def _totals(self) -> dict[str, int]:
@@ -55,7 +73,7 @@ class Pictures:
 
     @cached_property
     def _entries(self) -> dict[str, list[dict[str, Any]]]:
-        graded = self.data.scatter is None  # a number is never right or wrong, only near or far
+        graded = self.data.scatter is None and self.data.unit == "images"  # a number or a map is only near or far
         worst = sorted(self.data.mistakes or (), key=_by_loss)[: MOST["mistakes"]]
         bad = list(self.data.quarantine)[: MOST["quarantined"]]
         names = list(self.data.filter_names)
@@ -73,21 +91,21 @@ def _by_loss(example: Example) -> float:
     return math.inf if math.isnan(loss) else -loss
 
 
-def _picture(image: np.ndarray | None) -> dict[str, Any]:
+def _picture(image: np.ndarray | None, wide: bool = False) -> dict[str, Any]:
     if image is None or not np.asarray(image).size:
         return {"uri": None, "small": False}
-    return {"uri": data_uri(image), "small": is_small(np.asarray(image))}
+    return {"uri": data_uri(image, WIDE if wide else SIDE), "small": is_small(np.asarray(image))}
 
 
 def _entry(example: Example, graded: bool) -> dict[str, Any]:
     confidence, loss = finite(example.confidence), finite(example.loss)
-    return _picture(example.image) | {
+    return _picture(example.image, example.wide) | {
         "name": example.name,
         "truth": example.truth,
         "prediction": example.prediction,
         "grade": ("good" if example.truth == example.prediction else "bad") if graded else "",
         "confidence": None if math.isnan(confidence) else percent(confidence),
-        "loss": None if math.isnan(loss) else figure(round(loss, 3)),
+        "loss": None if math.isnan(loss) else f"{example.measure} {figure(round(loss, 3))}",
         "sort_confidence": "" if math.isnan(confidence) else repr(confidence),
         "sort_loss": "" if math.isnan(loss) else repr(loss),
     }

@@ -40,6 +40,7 @@ def without_names(data: ReportData) -> ReportData:
         model=replace(data.model, name=model),
         mistakes=_unnamed(data.mistakes),
         samples=_unnamed(data.samples),
+        galleries=[replace(one, examples=_unnamed(one.examples) or ()) for one in data.galleries],
         quarantine=[replace(q, name=f"file {i}", reason=scrub(q.reason)) for i, q in enumerate(data.quarantine, 1)],
         configuration=rows,
         manifest=_plain_mapping(data.manifest, scrub),

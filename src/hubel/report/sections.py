@@ -10,8 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from hubel.ops.palette import COLOURS
 from hubel.report import figures
 from hubel.report.text import (
+    DASH,
     duration,
     figure,
     finite,
@@ -27,6 +29,7 @@ from hubel.report.verdict import measured
 ROWS = 1000  # of a table: a page is no database
 NUMBERED = 20  # up to so many classes the confusion matrix shows its numbers
 SPLITS = ("train", "train-dev", "dev", "test")
+NAMES = {"precision": "precision", "recall": "recall", "f1": "F1"}
 
 
 def tiles(data: ReportData) -> list[dict[str, str]]:
@@ -88,7 +91,8 @@ def confusion(data: ReportData) -> dict[str, Any] | None:
     totals, names = counts.sum(1), list(data.dataset.classes)
     names += [f"#{i}" for i in range(len(names), len(counts))]
     few = len(counts) <= NUMBERED
-    rows = [_confusion_row(counts[i], i, names[i]) for i in range(len(counts))] if few else []
+    pixels = data.unit == "pixels"
+    rows = [_confusion_row(counts[i], i, names[i], pixels) for i in range(len(counts))] if few else []
     wrong = counts * (1 - np.eye(len(counts), dtype=counts.dtype))
     order = np.argsort(-wrong, axis=None, kind="stable")[:12]
     pairs = [divmod(int(at), len(counts)) for at in order]
@@ -105,10 +109,15 @@ def confusion(data: ReportData) -> dict[str, Any] | None:
     }
 
 
-def _confusion_row(row: np.ndarray, i: int, name: str) -> dict[str, Any]:
+def _confusion_row(row: np.ndarray, i: int, name: str, percentages: bool) -> dict[str, Any]:
+    """Counts, or percentages of the row: pixels are too many to be read."""
     total = int(row.sum())
+    shares = np.rint(100 * row / max(total, 1)).astype(np.int64)
     kinds = ["right" if i == j else "wrong" for j in range(len(row))]
-    cells = [(int(n), f"{kind} s{figures.level(int(n), total)}") for n, kind in zip(row, kinds, strict=True)]
+    shown = shares if percentages else row
+    cells = [
+        (int(text), f"{kind} s{figures.level(int(n), total)}") for n, text, kind in zip(row, shown, kinds, strict=True)
+    ]
     return {"name": name, "total": total, "cells": cells}
 
 
@@ -119,7 +128,9 @@ def per_class(data: ReportData) -> dict[str, Any] | None:
     rows = (
         sorted(data.per_class, key=lambda row: finite(row.f1))[:ROWS] if len(data.per_class) > ROWS else data.per_class
     )
-    cells = {name: [_counted(row, name) for row in rows] for name in ("precision", "recall", "f1")}
+    dense = any(row.iou is not None for row in rows)
+    names = {"iou": "IoU", "recall": "recall", "precision": "precision", "boundary_f": "boundary F"} if dense else NAMES
+    cells = {name: [_counted(row, name) for row in rows] for name in names}
     known = [(v, i) for column in cells.values() for v, i in column if not math.isnan(finite(v))]
     smallest = min((finite(end) for value, interval in known for end in (value, *(interval or ())[:1])), default=0.0)
     low = max(0.0, min(0.9, math.floor(smallest * 10) / 10))
@@ -129,7 +140,8 @@ def per_class(data: ReportData) -> dict[str, Any] | None:
     ]
     return {
         "rows": table,
-        "columns": ["precision", "recall", "F1"],
+        "columns": list(names.values()),
+        "dense": dense,
         "low": percent(low, 0),
         "total": len(data.per_class),
     }
@@ -137,9 +149,9 @@ def per_class(data: ReportData) -> dict[str, Any] | None:
 
 def _counted(row: ClassRow, name: str) -> tuple[float, Interval | None]:
     """A figure with its interval; NaN where it counts nothing: no image of the class, or no answer with it."""
-    interval: Interval | None = getattr(row, f"{name}_interval")
+    interval: Interval | None = getattr(row, f"{name}_interval", None)
     nothing = interval == (0.0, 1.0) or (row.n == 0 and name != "precision")
-    return (math.nan, None) if nothing else (getattr(row, name), interval)
+    return (math.nan, None) if nothing else (finite(getattr(row, name)), interval)
 
 
 def _class_cell(value: float, interval: Any, low: float) -> dict[str, Any]:
@@ -150,6 +162,19 @@ def _class_cell(value: float, interval: Any, low: float) -> dict[str, Any]:
         "sort": repr(float(value)) if known else "",
         "bar": figures.bar(value, interval, low),
     }
+
+
+def places(data: ReportData) -> list[dict[str, str]]:
+    """Where in the images the errors are: a row for each kind of pixel."""
+    total = sum(place.n for place in data.places[:2]) or 1  # near borders and inside are all there is
+    return [
+        {"name": p.name, "share": percent(p.n / total), "right": percent(p.right) if p.n else DASH} for p in data.places
+    ]
+
+
+def legend(data: ReportData) -> list[tuple[str, int]]:
+    """Names of the classes with the numbers of their colours, where pictures show them."""
+    return [(name, k % COLOURS) for k, name in enumerate(data.dataset.classes)] if data.unit == "pixels" else []
 
 
 def calibration(data: ReportData) -> dict[str, Any] | None:

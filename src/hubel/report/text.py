@@ -54,7 +54,8 @@ def finite(value: Any) -> float:
     return number if abs(number) > 1e-30 else 0.0
 
 
-_SHARES = ("accuracy", "precision", "recall", "f1", "average_precision", "exact_match", "specificity", "ece", "iou")
+_SHARES = ("accuracy", "precision", "recall", "f1", "average_precision", "exact_match", "specificity", "ece", "iou",
+           "dice", "boundary_f")  # fmt: skip
 
 
 def is_share(metric: str) -> bool:
@@ -96,7 +97,8 @@ def figure(value: Any) -> str:
     return minus(f"{number:.4g}")
 
 
-_NAMES = {"mae": "mean absolute error", "rmse": "root mean square error", "r2": "R²", "top5": "right in the first five"}
+_NAMES = {"mae": "mean absolute error", "rmse": "root mean square error", "r2": "R²", "top5": "right in the first five",
+          "miou": "mean IoU", "iou": "IoU"}  # fmt: skip
 
 
 def metric_name(metric: str) -> str:

@@ -48,6 +48,9 @@ class ClassRow:
     precision_interval: Interval | None = None
     recall_interval: Interval | None = None
     f1_interval: Interval | None = None
+    iou: float | None = None  # of pixels; its interval is that of images drawn anew
+    iou_interval: Interval | None = None
+    boundary_f: float | None = None
 
 
 @dataclass(frozen=True)
@@ -70,6 +73,25 @@ class Example:
     prediction: str
     confidence: float | None = None
     loss: float | None = None
+    measure: str = "loss"  # what the number is called
+    wide: bool = False  # several pictures side by side
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """The worst in one respect, the worst first."""
+
+    title: str
+    examples: Sequence[Example]
+
+
+@dataclass(frozen=True)
+class Place:
+    """Pixels of one kind: how many, and the share that is right."""
+
+    name: str
+    n: int
+    right: float
 
 
 @dataclass(frozen=True)
@@ -147,6 +169,9 @@ class ReportData:
     mistakes: Sequence[Example] | None = None
     mistake_count: int | None = None  # of all mistakes, where `mistakes` holds only the worst
     samples: Sequence[Example] | None = None
+    galleries: Sequence[Gallery] = ()
+    places: Sequence[Place] = ()  # where the errors are, for maps
+    unit: str = "images"  # what is counted in `confusion` and `per_class`: images or pixels
     scatter: Scatter | None = None
     filters: Sequence[np.ndarray] | None = None  # (h, w) or (h, w, 3): weights as float, or pictures as uint8
     filter_names: Sequence[str] = ()

@@ -218,7 +218,8 @@ def _weakest(data: ReportData) -> str | None:
     row = min(rows, key=lambda r: r.recall)
     bounds = interval_text("recall", row.recall_interval)
     bounds = f", interval {bounds}" if bounds else ""
-    return f"Weakest class: “{shorten(row.name, 60)}”, {percent(row.recall)} of its {row.n:,} images found{bounds}."
+    name, many = shorten(row.name, 60), f"{row.n:,} {data.unit}"
+    return f"Weakest class: “{name}”, {percent(row.recall)} of its {many} found{bounds}."
 
 
 def _confidence(data: ReportData) -> str | None:

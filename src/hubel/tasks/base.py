@@ -74,6 +74,7 @@ class Task:
     primary: Objective = Objective("loss", higher_is_better=False)
     dense: bool = False  # whether its outputs are maps (B, width, h, w), not one row (B, width) per image
     mixes: bool = False  # whether its loss knows mixed images: `mixed` below
+    measure: str = "loss"  # what `scores` are called in galleries
 
     def __post_init__(self) -> None:
         for f in fields(self):  # type: ignore[arg-type]
@@ -149,6 +150,13 @@ class Task:
         """(B,) bool: which predictions count as right; None where there are only better and worse ones."""
         return None
 
+    def rankings(self, predictions: Any, targets: Any) -> dict[str, Tensor]:
+        """{what may be wrong: (B,) how wrong each example is in it, in [0, 1]; NaN where it has none of it}.
+
+        Takes what `condensed` gives. The report shows the worst of each, in this order.
+        """
+        return {}
+
     def entropy(self, predictions: Any) -> Tensor | None:
         """(B,) nats: how unsure each prediction is; None where predictions are no probabilities."""
         return None
@@ -174,6 +182,7 @@ class Task:
 
         "confusion": (K, K) counts, row = truth; "per_class": list of dicts (name, n, precision, recall, f1, and
         precision_interval … as (low, high)); "calibration": dict (confidence, accuracy, count, ece);
+        "places": list of (name, pixels, share right), for maps;
         "scatter": dict (truth (N, D), prediction (N, D), names).
         """
         return {}

@@ -20,8 +20,9 @@ from hubel.data.decode import BadImage
 from hubel.errors import UserError
 from hubel.metrics.segmentation import PixelCounts, iou
 from hubel.metrics.segmentation import Segmentation as Metric
+from hubel.metrics.segmentation_report import class_rows, place_rows
 from hubel.ops import pixel_losses
-from hubel.ops.palette import overlay
+from hubel.ops.palette import compared, overlay
 from hubel.ops.pixel_losses import PerImage
 from hubel.ops.pixel_maps import centre, enlarged
 from hubel.tasks.base import Objective, Task, check_balance, check_numbers, check_range
@@ -53,6 +54,7 @@ class Segmentation(Task):
     name = "segmentation"
     dense = True
     primary = Objective("miou")
+    measure = "error"
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -180,6 +182,25 @@ class Segmentation(Task):
         each = torch.from_numpy(iou(counts.confusion.cpu().numpy()))  # (B, K)
         return (1 - each).nanmean(1).nan_to_num(0.0).float()
 
+    def rankings(self, predictions: PixelCounts, targets: Any) -> dict[str, Tensor]:
+        """Shares of wrong pixels near borders, inside and in small regions; 1 − IoU of each class, the worst first."""
+        parts = {"Near borders": predictions.near[:, :2], "Inside, away from borders": predictions.near[:, 2:]}
+        parts["In small regions"] = predictions.regions[:, 0]
+        found = {name: 1 - part[:, 0] / part[:, 1] for name, part in parts.items()}  # NaN where there is none: 0 / 0
+        each = torch.from_numpy(1 - iou(predictions.confusion.cpu().numpy()))
+        whole = np.nan_to_num(iou(predictions.confusion.cpu().numpy().sum(0)), nan=1.0)
+        return found | {self.classes[k]: each[:, k] for k in np.argsort(whole, kind="stable")}
+
+    def details(self, predictions: Any, targets: Any, weights: Tensor | None = None) -> dict[str, Any]:
+        """Of counts of pixels, as `condensed` gives them."""
+        counts = predictions if isinstance(predictions, PixelCounts) else self.condensed(predictions, targets)[0]
+        w = np.ones(len(counts)) if weights is None else weights.cpu().numpy()
+        return {
+            "confusion": counts.confusion.cpu().numpy()[w > 0].sum(0, dtype=np.int64),
+            "per_class": class_rows(self.classes, counts, w),
+            "places": place_rows(counts, w),
+        }
+
     def entropy(self, predictions: Any) -> Tensor | None:
         """−Σ p ln p, the mean over the pixels."""
         if isinstance(predictions, PixelCounts):
@@ -203,9 +224,8 @@ class Segmentation(Task):
         return in_words(shares_of(targets[row], self.classes))
 
     def draw(self, image: np.ndarray, prediction: Any, target: Any = None) -> np.ndarray:
-        """Two pictures side by side: the answer, and the truth where it is given, each class in its colour."""
-        pictures = [overlay(image, prediction.in_source(0).cpu().numpy())]
-        if target is not None:
-            pictures.append(overlay(image, target.source[0].cpu().numpy()))
-        gap = np.full((image.shape[0], 4, 3), 255, np.uint8)
-        return pictures[0] if len(pictures) == 1 else np.concatenate([pictures[0], gap, pictures[1]], 1)
+        """Each class in its colour; where the truth is given it stands first, then the answer, then what is wrong."""
+        answer = prediction.in_source(0).cpu().numpy()
+        if target is None:
+            return overlay(image, answer)
+        return compared(image, target.source[0].cpu().numpy(), answer)

@@ -139,7 +139,7 @@ def line(row: Mapping[str, Any], epochs: int) -> str:
 
 def _deciding(row: Mapping[str, Any]) -> list[str]:
     """The dev part's first metrics that are worth a place on one line."""
-    known = ("accuracy", "average_precision", "f1", "mae", "r2")
+    known = ("miou", "accuracy", "average_precision", "f1", "mae", "r2")
     found = [key for name in known for key in row if key.startswith("dev.") and key.rpartition(".")[2] == name]
     return found[:2]
 
