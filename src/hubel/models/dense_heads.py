@@ -66,12 +66,14 @@ class PlacedScores(FusedScores):
         return (torch.arange(count, device=like.device, dtype=like.dtype) + 0.5) * (pixels / count)
 
 
-def read_at(x: Tensor, rows: Tensor, columns: Tensor, start: float, stride: float) -> Tensor:
+def read_at(x: Tensor, rows: Tensor, columns: Tensor, start: float | tuple[float, float], stride: float) -> Tensor:
     """A map (B, C, h, w) at `rows` (m,) × `columns` (n,) pixels, bilinearly -> (B, C, m, n).
 
-    The centre of its first cell lies at `start` pixels, of the next at `start + stride`.
+    The centre of its first cell lies at `start` pixels (of the row, of the column), of the next at `start + stride`.
     """
-    (h, w), places = x.shape[2:], [(pixels - start) / stride for pixels in (rows, columns)]
+    h, w = x.shape[2:]
+    first = start if isinstance(start, tuple) else (start, start)
+    places = [(pixels - begin) / stride for pixels, begin in zip((rows, columns), first, strict=True)]
     down, across = ((2 * place + 1) / n - 1 for place, n in zip(places, (h, w), strict=True))
     grid = torch.stack(torch.meshgrid(across, down, indexing="xy"), -1).to(x.dtype)  # (m, n, 2)
     return F.grid_sample(x, grid.expand(len(x), -1, -1, -1), padding_mode="border", align_corners=False)
