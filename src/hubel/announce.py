@@ -10,8 +10,12 @@ from hubel import facts
 from hubel.session import Session
 from hubel.training import distributed, plan
 from hubel.training.callbacks import Callback
+from hubel.training.features import Features
 from hubel.training.loop import Loop
 from hubel.training.run import RunFolder
+from hubel.types import Batch
+
+FEW = 16  # images that a step is measured with, where there are stages to measure
 
 
 class Report(Callback):
@@ -75,25 +79,46 @@ def announce(session: Session, loop: Loop, folder: RunFolder, progress: Any) -> 
 
 
 def estimate(session: Session, loop: Loop) -> plan.Plan:
-    train = session.dataset.splits["train"]
-    index = train[: max(min(loop.batch_size, len(train)), 1)]
-    batch = next(iter(loop.data.plain.batches(index, 0, len(index))))
-    if loop.course.features is not None and loop.feed is loop.course.features.data:
-        batch = loop.course.features.sample(batch)
-    judged = sum(len(v) for name, v in session.dataset.splits.items()) + len(session.dataset.splits.get("dev", ())) * (
-        session.recipe.epochs or 1
-    )
+    """Features once per view, then the epochs of each stage, then all parts judged by the whole network."""
+    course, several = loop.course, len(loop.course.stages) > 1
+    size = max(min(loop.batch_size, len(session.dataset.splits["train"])), 1)
+    batch = _batch(session, loop, min(size, FEW) if several or course.features is not None else size)
+    at_end = sum(len(part) for part in session.dataset.splits.values())
+    judged = len(session.dataset.splits.get("dev", ()))
+    features, before = course.features, 0.0
+    if features is not None:
+        seconds = _forward(features, batch)
+        seen = features.missing(course.stages[0].epochs) + (at_end if course.on_features(len(course.stages) - 1) else 0)
+        before, at_end = seconds * seen, 0 if course.on_features(len(course.stages) - 1) else at_end
+    parts = []
+    for number, stage in enumerate(course.stages):
+        some = features.sample(batch) if features is not None and course.on_features(number) else batch
+        images = judged * stage.epochs + (at_end if course.is_last(number) else 0)
+        learner = course.learner_in(number) if several else loop.learner
+        parts.append(plan.Part(learner, some, size, stage.epochs * loop.steps_per_epoch, -(-images // size)))
     return plan.estimate(
-        loop.learner,
+        parts,
         session.task,
-        batch,
-        steps=(session.recipe.epochs or 1) * loop.steps_per_epoch,
-        evaluations=-(-judged // loop.batch_size),
+        session.network,
+        before=before,
         optimizer=session.recipe.optimizer.name or "adamw",
         averaged=loop.descent.ema is not None,
         resident=loop.data.train.resident_bytes,
         autocast=loop.autocast,
     )
+
+
+def _batch(session: Session, loop: Loop, size: int) -> Batch:
+    index = session.dataset.splits["train"][:size]
+    return next(iter(loop.data.plain.batches(index, 0, len(index))))
+
+
+def _forward(features: Features, batch: Batch) -> float:
+    """Seconds an image, from pixels to features."""
+    features.sample(batch)  # the first pass prepares what later ones use
+    started = time.perf_counter()
+    features.sample(batch)
+    return (time.perf_counter() - started) / max(1, len(batch))
 
 
 class Silent:

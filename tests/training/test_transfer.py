@@ -1,5 +1,6 @@
 """Transfer: what learns when, at which rate; frozen features are those of the frozen network; nothing else changes."""
 
+import json
 import os
 
 import numpy as np
@@ -11,10 +12,11 @@ from small_trainings import InterruptAt, blobs, train_small
 from torch import nn
 
 import hubel
+from hubel import announce
 from hubel.errors import UserError
 from hubel.models.resnet_cifar import resnet8
 from hubel.recipe import OptimizerOptions, ScheduleOptions, TransferOptions
-from hubel.training import auto_transfer, checkpoint
+from hubel.training import auto_transfer, checkpoint, plan
 from hubel.training.callbacks import Callback
 from hubel.training.features import cut_of, make_room
 from hubel.training.optim import create_optimizer
@@ -162,6 +164,21 @@ def test_augmented_views_are_kept_too(small, weights, cache, quiet):
     assert not torch.equal(a, b)
 
 
+def test_the_second_view_is_the_mirrored_image(small, weights, cache, quiet):
+    """Where a mirrored image keeps its label: features of the images turned round, of the training part."""
+    run = small(weights=str(weights), transfer="head", **{**NET, "transfer.views": 2, "augment.flip": "random"})
+    assert sum("mirrored images" in text for text in quiet.said) == 1
+    network = resnet8(classes=7, input=(1, 8, 8), widths=(4, 8), pool="average").eval()
+    network.load_state_dict(load_file(weights))
+    index = np.sort(np.load(run.path / "predictions" / "train.npz")["index"])
+    pixels = torch.from_numpy(blobs().images.array[index]).permute(0, 3, 1, 2) / 255
+    with torch.no_grad():
+        wanted = network.head[0](network.maps((pixels.flip(-1) - 0.4) / 0.3)[-1])
+    views = [np.load(file)["features"] for file in cache.glob("*.npz")]
+    (found,) = (view for view in views if len(view) == len(index))
+    assert np.allclose(found, wanted, atol=1e-5) and len(views) == 2
+
+
 def test_staged_first_the_head_then_all_at_a_tenth(small, weights):
     states = States()
     small(weights=str(weights), transfer="staged", schedule="constant", **{**NET, "transfer.head_epochs": 2}, epochs=4,
@@ -283,6 +300,63 @@ def test_features_are_computed_once_and_anew_where_anything_changed(small, weigh
         file.write_bytes(file.read_bytes()[:100])
     assert computed() == 1, "a damaged file"
     assert computed() == 0
+
+
+@pytest.fixture
+def measured(monkeypatch):
+    """A step takes a second for each 1,000 parameters that learn, whatever its batch; features 10 s an image."""
+    found = []
+
+    def probe(network, task, batch, *rest):
+        learns = sum(p.numel() for p in network.train().parameters() if p.requires_grad)
+        found.append((learns, len(batch)))
+        return learns / 1000, 1_000_000
+
+    monkeypatch.setattr(plan, "_probe", probe)
+    monkeypatch.setattr(announce, "_forward", lambda features, batch: 10.0)
+    return found
+
+
+@pytest.mark.parametrize("views", [0, 1])
+def test_the_estimate_counts_features_and_all_stages(small, weights, quiet, measured, views):
+    """Features of each image once; the head's epochs at its own step's time, the others' at that of all layers."""
+    options = {"weights": str(weights), "transfer": "staged", "epochs": 5, "batch_size": 20, "optimizer": "momentum"}
+    run = small(**NET, **PLAIN, **options, **{"transfer.views": views, "transfer.head_epochs": 2})
+    found = json.loads((run.path / "plan.json").read_text())
+    parts = {name: len(index) for name, index in run.splits.items()}
+    steps, total = -(-parts["train"] // 20), sum(parts.values())
+    (head, few), (everything, same) = measured
+    network = sum(p.numel() for p in run.network.parameters())
+    assert (head, everything, few, same) == (sum(p.numel() for p in run.network.head.parameters()), network, 16, 16)
+    looks = [-(-parts["dev"] * 2 // 20), -(-(parts["dev"] * 3 + total) // 20)]
+    in_stages = [rate / 1000 * (epochs * steps + look / 3) * 20 / 16
+                 for rate, epochs, look in zip((head, everything), (2, 3), looks, strict=True)]  # fmt: skip
+    assert found["seconds"] == pytest.approx((10 * total if views else 0) + sum(in_stages))
+    assert found["parameters"] == network
+    assert found["memory"] == pytest.approx(4 * network * 3 + 1_250_000, abs=4 * 64 * total)
+    assert found["disk"] == 4 * network * 5 + 2_000_000
+    measured.clear()
+    again = small(**NET, **PLAIN, **options, **{"transfer.views": views, "transfer.head_epochs": 2})
+    seconds = json.loads((again.path / "plan.json").read_text())["seconds"]
+    assert seconds == pytest.approx(sum(in_stages)), "features on disk take no time"
+
+
+def test_the_estimate_of_a_head_alone_judges_by_whole_passes(small, weights, quiet, measured):
+    run = small(**NET, **PLAIN, weights=str(weights), transfer="head", epochs=3, batch_size=20)
+    parts = {name: len(index) for name, index in run.splits.items()}
+    steps, total = -(-parts["train"] // 20), sum(parts.values())
+    ((head, _),) = measured
+    found = json.loads((run.path / "plan.json").read_text())["seconds"]
+    step = head / 1000 * (3 * steps + -(-parts["dev"] * 3 // 20) / 3) * 20 / 16
+    assert found == pytest.approx(10 * total * 2 + step), "once for the features, once to judge"
+
+
+def test_the_estimate_leaves_the_network_as_it_is(small, weights, quiet):
+    """With the real probe: the same weights as without."""
+    options = {**NET, **PLAIN, "weights": str(weights), "transfer": "staged", "transfer.head_epochs": 1, "epochs": 2}
+    one, two = small(**options), small(**options)
+    assert_same(last(one)["network"], last(two)["network"])
+    assert json.loads((one.path / "plan.json").read_text())["seconds"] > 0
 
 
 def test_the_oldest_features_make_room(tmp_path):

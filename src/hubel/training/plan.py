@@ -1,14 +1,15 @@
 """Before it starts: how long a training will take, and what memory and disk it needs.
 
-Time is measured on a copy of the network with blank images (a few steps, about a second); memory is counted: weights,
-gradients, the optimiser's moments, and the tensors that autograd keeps for the backward pass of one batch.
+Time is measured on copies of the network (a few steps, about a second), stage by stage where layers learn one after the
+other; memory is counted: weights, gradients, the optimiser's moments, and the tensors that autograd keeps for the
+backward pass of one batch, in the stage that needs most.
 """
 
 from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,34 +54,56 @@ def megabytes(size: float) -> str:
     return f"{size / 1e6:,.0f} MB" if size < 1e9 else f"{size / 1e9:,.1f} GB"
 
 
+@dataclass(frozen=True)
+class Part:
+    """A part of a training: `steps` steps of `size` images, and `evaluations` as large without a backward pass.
+
+    It is measured on a copy of `network` and on `batch`, which may have fewer images.
+    """
+
+    network: nn.Module
+    batch: Batch
+    size: int
+    steps: int
+    evaluations: float
+
+
 def estimate(
-    network: nn.Module,
+    parts: Sequence[Part],
     task: Task,
-    batch: Batch,
+    whole: nn.Module,
     *,
-    steps: int,
-    evaluations: int,
+    before: float | None = 0.0,
     optimizer: str,
     averaged: bool,
     resident: int,
     autocast: Callable[[], AbstractContextManager],
 ) -> Plan:
-    """`batch` stands for all: `steps` training steps and `evaluations` batches without a backward pass follow.
+    """A training in `parts`, one after the other, of the network `whole`, after `before` seconds of other work.
 
-    `resident` is the bytes of images that stay in memory. The network itself is not touched, nor are the generators.
+    `resident` is the bytes of images that stay in memory. The networks are not touched, nor are the generators.
     """
-    weights = sum(p.numel() * p.element_size() for p in network.parameters())
-    per_step, kept = _probe(network, task, batch, autocast)
-    copies = 2 + STATES.get(optimizer, 2) + averaged
-    seconds = None if per_step is None else per_step * (steps + EVALUATION * evaluations)
-    disk = weights * (2 * (1 + STATES.get(optimizer, 2) + averaged) + 1) + 2_000_000
-    return Plan(seconds, weights * copies + kept + resident, disk, sum(p.numel() for p in network.parameters()))
+    seconds, memory, moments = before, 0, STATES.get(optimizer, 2)
+    for part in parts:
+        per_step, kept = _probe(part.network, task, part.batch, autocast, PROBE_SECONDS / len(parts))
+        larger = part.size / max(1, len(part.batch))
+        times = part.steps + EVALUATION * part.evaluations
+        seconds = None if per_step is None or seconds is None else seconds + larger * per_step * times
+        memory = max(memory, _bytes(part.network, learning=True) * (1 + moments + averaged) + round(larger * kept))
+    weights = _bytes(whole)
+    disk = weights * (2 * (1 + averaged) + 1) + 2 * moments * weights + 2_000_000
+    return Plan(seconds, weights + memory + resident, disk, sum(p.numel() for p in whole.parameters()))
+
+
+def _bytes(network: nn.Module, learning: bool = False) -> int:
+    """Of the parameters, or of those that learn."""
+    return sum(p.numel() * p.element_size() for p in network.parameters() if p.requires_grad or not learning)
 
 
 def _probe(
-    network: nn.Module, task: Task, batch: Batch, autocast: Callable[[], AbstractContextManager]
+    network: nn.Module, task: Task, batch: Batch, autocast: Callable[[], AbstractContextManager], seconds: float
 ) -> tuple[float | None, int]:
-    """Seconds per step and bytes kept for the backward pass, on a copy."""
+    """Seconds per step and bytes kept for the backward pass, on a copy; measured for about so many `seconds`."""
     state = torch.get_rng_state()
     try:
         trainee = Trainee(copy.deepcopy(network).train(), task)
@@ -89,7 +112,7 @@ def _probe(
         times: list[float] = []
         several = distributed.world() > 1
         # processes exchange their counts in each step, so all of them must take the same number of steps
-        while len(times) < (3 if several else 5) and (several or sum(times) < PROBE_SECONDS):
+        while len(times) < (3 if several else 5) and (several or sum(times) < seconds):
             started = time.perf_counter()
             float(sum(gradients(trainee, batch, autocast=autocast).values()))
             times.append(time.perf_counter() - started)

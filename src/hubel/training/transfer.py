@@ -15,6 +15,7 @@ arXiv:1411.1792 (what transfers), arXiv:1801.06146 (groups and unfreezing, there
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -129,15 +130,25 @@ class Course:
 
     def begin(self, number: int) -> tuple[nn.Module, Data]:
         """Freeze and release what the stage says; the network with images, or its head with the features before it."""
-        rates = self.stages[number].rates
-        unfreeze(self.network)
-        still = [group for group, rate in zip(self.groups, rates, strict=True) if not rate]
-        if still:
-            freeze_groups(self.network, still)
-        keep_statistics(self.network, [name for group in self.groups[:-1] for name in group.parameters])
+        self._release(self.network, number)
         if self.features is not None and self.on_features(number):
             return self.features.learner, self.features.data
         return self.network, self.data
+
+    def _release(self, network: nn.Module, number: int) -> None:
+        unfreeze(network)
+        still = [group for group, rate in zip(self.groups, self.stages[number].rates, strict=True) if not rate]
+        if still:
+            freeze_groups(network, still)
+        keep_statistics(network, [name for group in self.groups[:-1] for name in group.parameters])
+
+    def learner_in(self, number: int) -> nn.Module:
+        """What learns in a stage, on features or a copy of the network, without beginning the stage."""
+        if self.features is not None and self.on_features(number):
+            return self.features.learner
+        network = copy.deepcopy(self.network)
+        self._release(network, number)
+        return network
 
     def on_features(self, number: int) -> bool:
         """Does only the head learn in this stage, and are the features before it kept?"""
