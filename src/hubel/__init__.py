@@ -19,6 +19,7 @@ _PLACES = {
     "Run": "hubel.api",
     "Ensemble": "hubel.ensemble",
     "baseline": "hubel.traditional",
+    "pixel_baseline": "hubel.clustered",
     "create_model": "hubel.api",
     "info": "hubel.api",
     "load_dataset": "hubel.api",

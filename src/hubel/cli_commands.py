@@ -75,7 +75,8 @@ VERBS: dict[str, Verb] = {
     "baseline": Verb(
         "is a deep network needed? gradients, colours, a linear classifier", "SOURCE", 1, 1,
         {"features": ("NAME", "hog, colour or both (default: both)"),
-         "images": ("N", "training images, evenly spaced, at most (default: 10000; 0 for all)"),
+         "method": ("NAME", "of masks: kmeans, mean_shift or graph (default: kmeans)"),
+         "images": ("N", "training images, evenly spaced, at most (default: 10000, of masks 200; 0 for all)"),
          "run": ("RUN", "compare with this run's network, on its own parts"), **DOWNLOAD},
     ),
     "data": Verb(

@@ -90,6 +90,16 @@ def baseline(found: Mapping[str, Any]) -> None:
     _print(f"{what}, C = {found['penalty']:g}")
 
 
+def pixel_baseline(found: Mapping[str, Any]) -> None:
+    """Clustering's scores, and the best that any names for its regions could reach."""
+    metrics(found["metrics"], "miou")
+    for part, best in found["best_match"].items():
+        _print(
+            f"{part}: mIoU {found['metrics'][part]['miou']:.4f}; {best['miou']:.4f} if each region had its best name"
+        )
+    _print(f"{found['method']}: {found['regions']:.1f} regions an image, named by {found['images']:,} training images")
+
+
 def compared(found: Mapping[str, Any]) -> None:
     """By part a row for each way: the metric that decides with its interval, the difference from the best network."""
     primary = found["primary"]

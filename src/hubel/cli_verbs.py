@@ -184,9 +184,15 @@ def explain(command: Command) -> Outcome:
 
 
 def baseline(command: Command) -> Outcome:
+    from hubel.api import load_dataset
     from hubel.traditional import baseline
 
     flags = command.flags
+    dataset = load_dataset(command.words[0], download=command.has("download"))
+    if "mask" in dataset.annotations and "label" not in dataset.annotations:
+        return _pixel_baseline(command, dataset)
+    if "method" in flags:
+        raise UserError("'--method' goes with data that has masks; this has none.")
     count = _whole(command, "images", 10_000) or 0
     found = baseline(
         command.words[0],
@@ -196,6 +202,18 @@ def baseline(command: Command) -> Outcome:
         download=command.has("download"),
     ).settings()
     return 0, found, lambda: cli_show.baseline(found)
+
+
+def _pixel_baseline(command: Command, dataset: Any) -> Outcome:
+    """Of data with masks: regions by clustering."""
+    from hubel.clustered import USUAL, pixel_baseline
+
+    for word in ("features", "run"):
+        if command.has(word):
+            raise UserError(f"'--{word}' goes with data that has a label for each image; this has masks.")
+    count = _whole(command, "images", USUAL) or 0
+    found = pixel_baseline(dataset, method=command.flags.get("method", "kmeans"), images=count).settings()
+    return 0, found, lambda: cli_show.pixel_baseline(found)
 
 
 def data(command: Command) -> Outcome:
