@@ -73,7 +73,7 @@ VERBS: dict[str, Verb] = {
          "threshold": ("X", "the box surrounds what is above this share of the map's maximum (default: 0.2)")},
     ),
     "baseline": Verb(
-        "is a deep network needed? gradients, colours, a linear classifier", "SOURCE", 1, 1,
+        "is a deep network needed? gradients, colours, clustering", "SOURCE", 1, 1,
         {"features": ("NAME", "hog, colour or both (default: both)"),
          "method": ("NAME", "of masks: kmeans, mean_shift or graph (default: kmeans)"),
          "images": ("N", "training images, evenly spaced, at most (default: 10000, of masks 200; 0 for all)"),

@@ -195,7 +195,7 @@ def baseline(command: Command) -> Outcome:
         raise UserError("'--method' goes with data that has masks; this has none.")
     count = _whole(command, "images", 10_000) or 0
     found = baseline(
-        command.words[0],
+        dataset,
         features=flags.get("features", "both"),
         images=count,
         run=flags.get("run"),
