@@ -38,7 +38,7 @@ def similar_pairs(looks: Looks) -> np.ndarray:
     _, first = np.unique(rows["same"][usable], return_index=True)
     chosen = usable[np.sort(first)]
     prints = rows["print"][chosen]
-    small = _standard(rows["small"][chosen])
+    small = standard(rows["small"][chosen])
     found: list[np.ndarray] = []
     for band in _bands(BITS + 1):
         for i, j in _pairs_within(prints & band, prints):
@@ -54,10 +54,10 @@ def closest(looks: Looks, pairs: np.ndarray, apart: float = CLOSE) -> np.ndarray
     """Those of the pairs (P, 2) whose miniatures differ by less than `apart` of a standard deviation."""
     used, rows = np.unique(pairs, return_inverse=True)
     rows = rows.reshape(-1, 2)
-    return pairs[_distances(_standard(looks.rows["small"][used]), rows[:, 0], rows[:, 1]) < apart]
+    return pairs[_distances(standard(looks.rows["small"][used]), rows[:, 0], rows[:, 1]) < apart]
 
 
-def _standard(small: np.ndarray) -> np.ndarray:
+def standard(small: np.ndarray) -> np.ndarray:
     """(n, 16, 16) uint8 -> (n, 256) float32 of mean 0 and deviation 1."""
     flat = small.reshape(len(small), SIDE * SIDE).astype(np.float32)
     flat -= flat.mean(1, keepdims=True)

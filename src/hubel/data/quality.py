@@ -16,6 +16,7 @@ from hubel.data.alike import closest, equal_groups, similar_pairs
 from hubel.data.dataset import Dataset, is_array
 from hubel.data.findings import Finding
 from hubel.data.looks import Looks
+from hubel.data.sequences import sequence_findings
 
 COMMON = 0.2  # of the images: a fault that more of them have is their nature
 MANY, ALIKE = 200, 0.05  # pairs that look alike, and share of the images: of more only the closest are named
@@ -82,7 +83,7 @@ def image_findings(dataset: Dataset, looks: Looks) -> list[Finding]:
 def copy_findings(dataset: Dataset, looks: Looks) -> list[Finding]:
     """Equal images, and images that look alike: across parts (a leak), with different labels, or just twice."""
     part = _part_of(dataset)
-    found = []
+    found = sequence_findings(dataset, looks)
     for group in equal_groups(looks):
         first = int(group[0])
         found += [_copy(dataset, part, first, int(other), "the same pixels as") for other in group[1:]]

@@ -86,7 +86,7 @@ def _model(facts: Facts, get: Callable[[str], Any]) -> tuple[Any, str]:
     if get("task") == "perceptron":
         return "perceptron", "the task is the perceptron's"
     if get("task") in DENSE_TASKS:
-        return "resnet18", "maps of many scales, for a class at every pixel"
+        return "unet", "a class for every pixel: what it is from coarse maps, where from fine ones"
     if facts.channels == 1:
         return "convnet", "grey images"
     return "resnet8", "colour images"

@@ -211,7 +211,8 @@ class Loop:
             return evaluate(self.learner, self.task, self._batches_of(split), autocast=self.autocast).metrics
 
     def _batches_of(self, split: str) -> Iterator[Batch]:
-        size = self.descent.micro_batch or max(self.batch_size, min(4 * self.batch_size, 512))
+        most = self.batch_size if self.task.dense else max(self.batch_size, min(4 * self.batch_size, 512))
+        size = self.descent.micro_batch or most
         for batch in self.feed.batches_of(split, size):
             if self.interrupted and distributed.world() == 1:
                 raise _AskedToStopError
