@@ -68,6 +68,11 @@ def cuts(depth: int) -> tuple[int, ...]:
     return tuple(reversed(found))
 
 
+def _margin(depth: int) -> int:
+    """Pixels on each side that have no score."""
+    return cuts(depth)[0] + 4
+
+
 class UNetValid(Network):
     """`depth` poolings, `width` channels at first; `unit` follows each convolution, `dropout` the coarsest ones."""
 
@@ -76,7 +81,7 @@ class UNetValid(Network):
         self.contracting = Contracting(channels, width, depth, unit, padding=0, dropout=dropout)
         self.channels, self.strides, self.unit = self.contracting.channels, self.contracting.strides, unit
         self.starts = tuple(4.5 * 2**i - 2 for i in range(depth + 1))
-        self.margin = cuts(depth)[0] + 4
+        self.margin = _margin(depth)
         self.head = self.default_head(outputs)
 
     def maps(self, images: Tensor) -> list[Tensor]:
@@ -105,6 +110,5 @@ def unet_valid(
     (width,), (depth,) = widths_of("width", width), widths_of("depth", depth)
     choice("norm", norm, NORMS)
     rates("dropout", dropout, 1)
-    network = UNetValid(classes, input[0], width, depth, Unit(Activation("relu"), norm), dropout)
-    check_size(f"unet_valid of depth {depth}", input, 2 * network.margin + 1)
-    return network
+    check_size(f"unet_valid of depth {depth}", input, 2 * _margin(depth) + 1)
+    return UNetValid(classes, input[0], width, depth, Unit(Activation("relu"), norm), dropout)
