@@ -116,6 +116,29 @@ def test_shared_batch_norm_sees_the_global_batch(tmp_path):
     assert last(two)["network"]["1.num_batches_tracked"] == 8
 
 
+def test_transfer_from_a_run_follows_one_process(tmp_path, monkeypatch):
+    """As --transfer head does, features are computed by one process and read by both; then all layers learn, batch
+    norms standing still."""
+    data = save_npz(tmp_path / "squares.npz", n=102)
+    options = {k: v for k, v in PLAIN.items() if not k.startswith("model")}
+    options |= {"model": "resnet8", "model.widths": "[4, 8]", "precision": "fp32", "keep": "last", "batch_size": "15"}
+    before = single(save_npz(tmp_path / "other.npz", n=60, seed=1), tmp_path / "before", options)
+    options |= {"transfer": "staged", "transfer.head_epochs": "2", "epochs": "3"}
+    place = tmp_path / "cache"  # of each its own: both compute the features
+    monkeypatch.setenv("XDG_CACHE_HOME", str(place / "one"))
+    one = single(data, tmp_path / "one", {**options, "from_run": before})
+    start = ("train", data, "--out", tmp_path / "two", "--from", before, "--json", *words(options))
+    done = torchrun(2, *start, XDG_CACHE_HOME=str(place / "two"))
+    document(done)
+    two = only_run(tmp_path / "two")
+    compare(one, two)
+    names = [[file.name for file in (place / which).rglob("features/*.npz")] for which in ("one", "two")]
+    assert names[0] == names[1] and len(names[0]) == 1
+    start, end = last(before)["network"], last(two)["network"]
+    body = [name for name in start if not name.startswith("head.") and "num_batches" not in name]
+    assert all(torch.equal(start[name], end[name]) == ("running" in name) for name in body)
+
+
 PLAYERS = """
 import warnings
 import torch
