@@ -22,6 +22,7 @@ from hubel.metrics.segmentation import PixelCounts, iou
 from hubel.metrics.segmentation import Segmentation as Metric
 from hubel.metrics.segmentation_report import class_rows, place_rows
 from hubel.ops import pixel_losses
+from hubel.ops.border_weights import border_weights, cells_of
 from hubel.ops.palette import compared, overlay
 from hubel.ops.pixel_losses import PerImage
 from hubel.ops.pixel_maps import centre, enlarged
@@ -49,6 +50,8 @@ class Segmentation(Task):
     gamma: float = 2.0  # focal: how much less easy pixels count
     class_weights: tuple[float, ...] | None = None  # K numbers >= 0
     balance: bool = False  # class weights n / (K·n_k) from the pixels of the training part
+    border_weight: float = 0.0  # w0 of ops/border_weights.py: how much thin borders between cells count; 10 in U-Net
+    border_sigma: float = 5.0  # pixels of the network's input: how wide such borders are
     tolerance: float = 0.0075  # of the image's diagonal: how far off a border is still met
 
     name = "segmentation"
@@ -58,8 +61,9 @@ class Segmentation(Task):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for option in ("cross_entropy", "dice", "focal", "gamma"):
+        for option in ("cross_entropy", "dice", "focal", "gamma", "border_weight"):
             check_range(option, getattr(self, option), 0, float("inf"), closed=True)
+        check_range("border_sigma", self.border_sigma, 0, float("inf"))
         check_range("tolerance", self.tolerance, 0, 1)
         if not self.factors:
             raise UserError("Options 'cross_entropy', 'dice' and 'focal' are all 0, so nothing would be learnt.")
@@ -140,8 +144,25 @@ class Segmentation(Task):
         return {name: ways[name]() for name in self.factors}
 
     def pixel_weights(self, batch: Batch) -> Tensor | None:
-        """(B, H, W): how much each pixel of the batch's images counts in cross-entropy and focal loss; None: alike."""
-        return None
+        """(B, H, W): how much each pixel of the batch's images counts in cross-entropy and focal loss; None: alike.
+
+        With `border_weight` 1 + w0 · exp(−(d1 + d2)² / 2σ²) / w_c, which w_c, the weight of the pixel's class, makes
+        the sum of the paper. Cells are the connected regions of all classes but the background: the class "background",
+        or else the first one.
+        """
+        if not self.border_weight:
+            return None
+        values = batch.targets.values.cpu()
+        outside = self.classes.index("background") if "background" in self.classes else 0
+        maps = [
+            border_weights(cells_of(one, outside, IGNORE), self.border_weight, self.border_sigma)
+            for one in values.numpy()
+        ]
+        extra = torch.from_numpy(np.stack(maps))
+        if self.class_weights is not None:
+            weights = torch.tensor([*self.class_weights, *[1.0] * (256 - self.width)])[values.long()]
+            extra = extra / weights.clamp(min=1e-6)
+        return (1 + extra).to(batch.targets.values.device)
 
     def loss(self, network: nn.Module, batch: Batch) -> dict[str, Term]:
         scores = network(batch.images)
