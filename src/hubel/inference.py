@@ -29,12 +29,12 @@ from torch import Tensor, nn
 
 from hubel.data.memory import free_memory
 from hubel.errors import UserError, did_you_mean
+from hubel.models.cost import multiply_adds
 from hubel.models.surgery.fold import fold_batchnorm
 from hubel.models.surgery.lean import images_at_once, lean
 from hubel.rebuild import Parts
 from hubel.tasks.joint import Joint
 from hubel.training.auto import BF16_FROM, native_bf16
-from hubel.training.cost import multiply_adds
 
 WAYS = ("auto", "eager", "folded", "fused", "openvino")
 TOLERANCE = {"fp32": 1e-3, "bf16": 5e-2}  # root mean square of the difference over that of eager fp32's outputs

@@ -25,6 +25,7 @@ from hubel.data.loader import Loader
 from hubel.data.preprocess import Preprocess
 from hubel.data.quarantine import Quarantine
 from hubel.errors import UserError
+from hubel.models.cost import multiply_adds
 from hubel.nn.depthwise import speed_up_depthwise
 from hubel.nn.init import initialise
 from hubel.nn.shared_norm import share_statistics
@@ -43,7 +44,6 @@ from hubel.recipe import Recipe, Setting
 from hubel.settle import Layers, facts_of, settle
 from hubel.tasks.base import Task
 from hubel.training import auto, distributed
-from hubel.training.cost import multiply_adds
 from hubel.training.feed import Data
 
 

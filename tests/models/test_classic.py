@@ -7,10 +7,10 @@ from torch import nn
 
 from hubel.errors import UserError
 from hubel.models.alexnet import alexnet, alexnet_paper
+from hubel.models.cost import multiply_adds
 from hubel.models.googlenet import SideBySide, conv_bias, googlenet, googlenet_paper, inception, naive_inception
 from hubel.models.nin import nin, nin_cifar
 from hubel.models.vgg import vgg11, vgg11_bn, vgg13, vgg13_bn, vgg16, vgg16_bn, vgg19, vgg19_bn
-from hubel.training.cost import multiply_adds
 
 WEIGHTED = (nn.Conv2d, nn.Linear)
 

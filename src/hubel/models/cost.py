@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -28,6 +28,7 @@ from hubel.models.receptive_field import Field
 from hubel.models.trace import Entry, Key, Trace
 
 N = TypeVar("N", bound=nn.Module)
+T = TypeVar("T")
 KINDS = ("convolution", "dense", "norm", "other")
 Size = tuple[int, int, int]
 
@@ -93,13 +94,7 @@ def profile(network: nn.Module, input: Size) -> Profile:
     Where it can't run on shapes alone (it looks at values), a copy of it runs on a blank image. Raises what the network
     raises where it can't run at all.
     """
-    try:
-        passes = _passes(skeleton(network), input)
-    except Exception:
-        state = torch.get_rng_state()
-        passes = _passes(copy.deepcopy(network).cpu(), input)
-        torch.set_rng_state(state)
-    evaluated, trained = passes
+    evaluated, trained = _on_a_copy(network, lambda one: _passes(one, input))
     halves = None if trained is None else {key: entry.kept_bytes // 2 for key, entry in trained.entries.items()}
     layers = tuple(_layers(network, evaluated, halves))
     parameters = {name: p.numel() for name, p in network.named_parameters()}
@@ -109,8 +104,21 @@ def profile(network: nn.Module, input: Size) -> Profile:
 
 
 def multiply_adds(network: nn.Module, input: Size) -> int:
-    """The multiplications alone."""
-    return profile(network, input).multiplications
+    """The multiplications alone, in evaluation mode."""
+    entries = _on_a_copy(network, lambda one: _evaluated(one, input)).entries.values()
+    return sum(entry.multiplications for entry in entries)
+
+
+def _on_a_copy(network: nn.Module, run: Callable[[nn.Module], T]) -> T:
+    """What `run` makes of a copy without content; where it can't run so, of one with it."""
+    try:
+        return run(skeleton(network))
+    except Exception:
+        state = torch.get_rng_state()
+        try:
+            return run(copy.deepcopy(network).cpu())
+        finally:
+            torch.set_rng_state(state)
 
 
 def map_fields(network: Network, input: Size) -> list[Field | None]:
@@ -133,12 +141,16 @@ def _hollow(tensor: Tensor) -> Tensor:
 
 def _passes(network: nn.Module, input: Size) -> tuple[Trace, Trace | None]:
     """In evaluation mode for one image, then in training mode for two; None where that fails."""
-    with torch.no_grad():
-        evaluated = _pass(network.eval(), input, 1)
+    evaluated = _evaluated(network, input)
     try:
         return evaluated, _pass(network.train(), input, 2)
     except Exception:  # a network of the user's may want more of its batch
         return evaluated, None
+
+
+def _evaluated(network: nn.Module, input: Size) -> Trace:
+    with torch.no_grad():
+        return _pass(network.eval(), input, 1)
 
 
 def _pass(network: nn.Module, input: Size, count: int) -> Trace:
