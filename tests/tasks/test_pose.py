@@ -151,6 +151,23 @@ def test_joints_that_are_not_labelled_teach_nothing(name):
 
 
 @pytest.mark.parametrize("name", TASKS)
+def test_places_are_exact_under_bf16_autocast(name):
+    task, weights = TASKS[name], torch.ones(3)
+    outputs = torch.rand(3, 6) if name == "pose" else torch.rand(3, 3, H // 2, W // 2)
+    shift = torch.tensor([[1.0, 0, 1000], [0, 1, 2000], [0, 0, 1]]).expand(3, 3, 3)
+    one = replace(batch(), matrices=shift)
+    plain = task.predict(Fixed(outputs), one)
+    with torch.autocast("cpu", torch.bfloat16):
+        found, term = task.predict(Fixed(outputs), one), task.loss(Fixed(outputs), one)["joints"]
+    torch.testing.assert_close(found.joints, plain.joints, rtol=0, atol=0)
+    assert all(array.dtype == np.float32 for array in found.arrays().values())
+    assert term.sum.dtype == torch.float32
+    metric = task.metric()
+    metric.update(found, one.targets, weights)
+    assert np.isfinite(metric.compute()["loss"])
+
+
+@pytest.mark.parametrize("name", TASKS)
 def test_predictions_in_a_training_batch_stay_where_its_targets_are(name):
     task = TASKS[name]
     outputs = torch.rand(3, 6) if name == "pose" else torch.rand(3, 3, H // 2, W // 2)

@@ -165,7 +165,8 @@ class Joints(Task):
     def _in_source(self, joints: Tensor, confidence: Tensor | None, matrices: Tensor) -> tuple[Tensor, Tensor | None]:
         """Through the matrices' inverses; where they mirror, a left joint is a right one."""
         back = inverse(matrices).to(joints)
-        moved = torch.cat([joints, torch.ones_like(joints[..., :1])], -1) @ back.transpose(1, 2)
+        ends = torch.cat([joints, torch.ones_like(joints[..., :1])], -1)
+        moved = (ends[:, :, None] * back[:, None]).sum(-1)  # no matrix product, which autocast would do in bfloat16
         joints = moved[..., :2] / moved[..., 2:]
         order = np.argsort(self.swaps).tolist()
         if order == list(range(len(order))):
