@@ -237,8 +237,7 @@ class Box(Task):
 
     def draw(self, image: np.ndarray, prediction: BoxPredictions, target: Boxes | None = None) -> np.ndarray:
         """The predicted box in orange over the true one in white, of one image in source pixels."""
-        drawn = np.ascontiguousarray(np.broadcast_to(image, (*image.shape[:2], 3)))
-        drawn = drawn.copy() if drawn is image else drawn
+        drawn = np.broadcast_to(image, (*image.shape[:2], 3)).copy()
         true = [] if target is None else judged(target).boxes.tolist()
         answers = prediction.boxes[prediction.answered].tolist()
         for box, colour in [*((b, TRUTH) for b in true), *((b, ANSWER) for b in answers)]:
