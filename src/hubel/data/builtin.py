@@ -7,12 +7,8 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-import os
-import shutil
-import tempfile
 import urllib.request
 import zlib
-from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +17,7 @@ from typing import IO, Any
 import numpy as np
 
 from hubel.data.dataset import Dataset
+from hubel.data.fetch_whole import Opener, fetch_whole
 from hubel.data.formats import idx
 from hubel.data.images import ArrayImages
 from hubel.data.places import cache_folder as cache_folder
@@ -37,8 +34,6 @@ FASHION_FILES = {  # SHA-256 of the unpacked content, which does not depend on w
     "t10k-images-idx3-ubyte.gz": "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
     "t10k-labels-idx1-ubyte.gz": "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
 }
-
-Opener = Callable[[str], AbstractContextManager[IO[bytes]]]
 
 
 def digits() -> Dataset:
@@ -105,21 +100,14 @@ def _download(folder: Path, opener: Opener) -> None:
 
 
 def _fetch(url: str, target: Path, checksum: str, opener: Opener) -> None:
-    with tempfile.NamedTemporaryFile(dir=target.parent, prefix=".hubel-", suffix=".tmp", delete=False) as file:
-        temporary = Path(file.name)
-        try:
-            with opener(url) as source:
-                shutil.copyfileobj(source, file)
-            file.flush()
-            os.fsync(file.fileno())
-            found = _content_hash(temporary)
-            if found != checksum:
-                raise UserError(
-                    f"{url} unpacks to SHA-256 {found}, expected {checksum}. Nothing was kept; try again later."
-                )
-            temporary.replace(target)
-        finally:
-            temporary.unlink(missing_ok=True)
+    def check(file: Path) -> None:
+        found = _content_hash(file)
+        if found != checksum:
+            raise UserError(
+                f"{url} unpacks to SHA-256 {found}, expected {checksum}. Nothing was kept; try again later."
+            )
+
+    fetch_whole(url, target, opener, check)
 
 
 def _content_hash(packed: Path) -> str:

@@ -33,6 +33,16 @@ def pool() -> nn.Module:
     return nn.MaxPool2d(3, stride=2)
 
 
+def between_poolings(features: nn.Sequential, images: Tensor) -> list[Tensor]:
+    """What goes into each max pooling of `features`, finest first, and what comes out of all of it."""
+    x, found = images, []
+    for layer in features:
+        if isinstance(layer, nn.MaxPool2d):
+            found.append(x)
+        x = layer(x)
+    return [*found, x]
+
+
 class AlexNet(Network):
     """`features` pools three times. A map is what goes into each pooling, and what comes out of the last one.
 
@@ -51,12 +61,7 @@ class AlexNet(Network):
         self.head = self.default_head(classes)
 
     def maps(self, images: Tensor) -> list[Tensor]:
-        x, found = images, []
-        for layer in self.features:
-            if isinstance(layer, nn.MaxPool2d):
-                found.append(x)
-            x = layer(x)
-        return [*found, x]
+        return between_poolings(self.features, images)
 
     def default_head(self, classes: int) -> nn.Module:
         return Head(

@@ -1,23 +1,17 @@
-"""Files of weights from the network, only where the user asked for it in that very command; checked by their SHA-256.
-
-Under a temporary name first, renamed when whole and right: nobody ever reads half a file.
-"""
+"""Files of weights from the network, only where the user asked for it in that very command, checked by SHA-256."""
 
 from __future__ import annotations
 
 import hashlib
-import os
-import shutil
-import tempfile
 import urllib.request
-from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import IO
 
+from hubel.data.fetch_whole import Opener as Opener
+from hubel.data.fetch_whole import fetch_whole
 from hubel.errors import UserError
 
-Opener = Callable[[str], AbstractContextManager[IO[bytes]]]
 SMALL = 2**20  # bytes: what a description or a pointer has at most
 
 
@@ -36,23 +30,15 @@ def ask(url: str, opener: Opener) -> bytes:
 
 def fetch(url: str, target: Path, sha256: str, opener: Opener) -> None:
     """Download `url` to `target`. `sha256`: of the whole, or its first digits. Raises UserError, and keeps nothing."""
+
+    def check(file: Path) -> None:
+        found = hash_of(file)
+        if not found.startswith(sha256):
+            raise UserError(f"{url} has SHA-256 {found}, expected {sha256}…. Nothing was kept; try again later.")
+
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=target.parent, prefix=".hubel-", suffix=".tmp", delete=False) as file:
-            temporary = Path(file.name)
-            try:
-                with opener(url) as source:
-                    shutil.copyfileobj(source, file)
-                file.flush()
-                os.fsync(file.fileno())
-                found = hash_of(temporary)
-                if not found.startswith(sha256):
-                    raise UserError(
-                        f"{url} has SHA-256 {found}, expected {sha256}…. Nothing was kept; try again later."
-                    )
-                temporary.replace(target)
-            finally:
-                temporary.unlink(missing_ok=True)
+        fetch_whole(url, target, opener, check)
     except OSError as fault:
         raise UserError(f"{url} could not be downloaded to {target.parent}: {fault}. Try again later.") from fault
 

@@ -17,6 +17,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
+from hubel.models.alexnet import between_poolings
 from hubel.models.base import Head, Network
 from hubel.models.options import Size, check_size, rates, wants, widths_of
 from hubel.models.renaming import Renaming, known_to
@@ -52,12 +53,7 @@ class VGG(Network):
         self.head = self.default_head(classes)
 
     def maps(self, images: Tensor) -> list[Tensor]:
-        x, found = images, []
-        for layer in self.features:
-            if isinstance(layer, nn.MaxPool2d):
-                found.append(x)
-            x = layer(x)
-        return [*found[1:], x]
+        return between_poolings(self.features, images)[1:]
 
     def default_head(self, classes: int) -> nn.Module:
         return Head(
