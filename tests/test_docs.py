@@ -15,6 +15,7 @@ from small_runs import save_folder, save_npz
 from hubel import api
 from hubel.cli_commands import VERBS
 from hubel.cli_options import Command, parse
+from hubel.errors import UserError
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -92,11 +93,12 @@ def understood(command: Command, line: str) -> None:
     if command.verb not in ("train", "config"):
         return
     source = next(iter(command.words), "digits")
-    source = source if Path(source).exists() or source == "digits" else "photos"
+    known = source.partition(":")[0] in ("digits", "shapes")
+    source = source if known or Path(source).exists() else "photos"
     given = {key: command.flags[key] for key in ("recipe",) if key in command.flags}
     try:
         api.settle_for(source, layers=[("command line", dict(command.options))], **given)
-    except api.UserError as fault:
+    except UserError as fault:
         raise AssertionError(f"{line}: {fault}") from fault
 
 
