@@ -158,20 +158,26 @@ class Joints(Task):
             joints, confidence = self._in_source(joints, confidence, batch.matrices)
         error = None
         if batch.targets is not None and batch.targets.source is not None:
-            truth = posed(batch.targets, len(self.names))
+            truth = self._in_view(posed(batch.targets.source, len(self.names)), batch)
             error = torch.where(truth.known, self.errors(found, truth, _size(batch), margin), torch.nan)
         return PosePredictions(joints, confidence, error)
 
+    def _in_view(self, truth: Posed, batch: Batch) -> Posed:
+        """True joints of the sources as the batch's images show them, which may be views: mirrors, crops."""
+        there, size = truth.joints[..., :2], truth.joints.new_tensor(_size(batch)[::-1])
+        moved = move_points(there, batch.matrices)
+        shown = ((moved >= 0) & (moved <= size)).all(-1)
+        joints = torch.cat([moved, torch.where(shown, truth.joints[..., 2], 0)[..., None]], -1)
+        joints = torch.where(mirrors(batch.matrices)[:, None, None], joints[:, list(self.swaps)], joints)
+        return replace(truth, joints=joints)
+
     def _in_source(self, joints: Tensor, confidence: Tensor | None, matrices: Tensor) -> tuple[Tensor, Tensor | None]:
         """Through the matrices' inverses; where they mirror, a left joint is a right one."""
-        back = inverse(matrices).to(joints)
-        ends = torch.cat([joints, torch.ones_like(joints[..., :1])], -1)
-        moved = (ends[:, :, None] * back[:, None]).sum(-1)  # no matrix product, which autocast would do in bfloat16
-        joints = moved[..., :2] / moved[..., 2:]
+        joints = move_points(joints, inverse(matrices))
         order = np.argsort(self.swaps).tolist()
         if order == list(range(len(order))):
             return joints, confidence
-        turned = matrices[:, 0, 0] * matrices[:, 1, 1] - matrices[:, 0, 1] * matrices[:, 1, 0] < 0
+        turned = mirrors(matrices)
         joints = torch.where(turned[:, None, None], joints[:, order], joints)
         if confidence is not None:
             confidence = torch.where(turned[:, None], confidence[:, order], confidence)
@@ -258,6 +264,18 @@ def _labelled(objects: Objects) -> np.ndarray:
 
 def _size(batch: Batch) -> tuple[int, int]:
     return batch.images.shape[2], batch.images.shape[3]
+
+
+def move_points(points: Tensor, matrices: Tensor) -> Tensor:
+    """(B, J, 2) by (B, 3, 3); no matrix product, which autocast would do in bfloat16."""
+    ends = torch.cat([points, torch.ones_like(points[..., :1])], -1)
+    moved = (ends[:, :, None] * matrices.to(points)[:, None]).sum(-1)
+    return moved[..., :2] / moved[..., 2:]
+
+
+def mirrors(matrices: Tensor) -> Tensor:
+    """(B,) bool: which of these affine maps (B, 3, 3) exchange left and right."""
+    return matrices[:, 0, 0] * matrices[:, 1, 1] - matrices[:, 0, 1] * matrices[:, 1, 0] < 0
 
 
 def margin_of(network: Any) -> int:
