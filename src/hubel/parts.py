@@ -125,6 +125,11 @@ def _check_output(network: nn.Module, task: Task, shape: tuple[int, int, int]) -
         torch.set_rng_state(state)
     if task.dense and torch.is_tensor(output) and output.ndim == 4 and output.shape[1] == width:
         return
+    if not task.dense and torch.is_tensor(output) and output.ndim == 4 and output.shape[1] == width:
+        raise UserError(
+            f"The network gives a score for every pixel, {tuple(output.shape)} for two images, and the task "
+            f"'{task.name}' needs {width} numbers per image. Choose another --model, or --task segmentation with masks."
+        )
     if torch.is_tensor(output) and output.shape != (2, width) and output.numel() != 2 * width:
         raise UserError(
             f"The task '{task.name}' needs {width} numbers per image, shape (2, {width}) for two images; "

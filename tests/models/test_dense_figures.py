@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from hubel import names
+from hubel import information, names
 from hubel.errors import UserError
 from hubel.models.efficientnet import efficientnet_lite0
 from hubel.models.fcn import fcn16s, fcn32s
@@ -20,6 +20,7 @@ from hubel.models.trace import without_values
 from hubel.models.unet import unet
 from hubel.models.unet_valid import cuts, unet_valid
 from hubel.models.weights import Weights, encoder_of, load, put_into
+from hubel.nn.upsampling import UPSAMPLINGS
 from hubel.parts import make_plain_network
 from hubel.training.transfer import head_names, transfer_groups
 
@@ -176,3 +177,19 @@ def test_patches_lie_around_the_middle_of_their_tile(patch, step):
 def test_a_patch_much_larger_than_the_image():
     with pytest.raises(UserError, match=r"A patch of 40 pixels reaches 20 beyond the border"):
         patches(torch.zeros(1, 1, 16, 16), 40, 1)
+
+
+# What `hubel info` says ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("upsampling", UPSAMPLINGS)
+def test_a_score_sees_at_least_what_the_encoder_sees(upsampling):
+    found = information.info("unet", classes=2, input=(3, 128, 128), encoder="resnet8", upsampling=upsampling)
+    score, encoder = found["layers"][-1]["receptive_field"], found["maps"][-1]
+    assert score["jump"] == [1, 1]
+    assert score["size"] >= encoder["size"]
+
+
+def test_a_classifier_is_asked_for_where_there_are_no_masks(train):
+    with pytest.raises(UserError, match=r"score for every pixel.*--task segmentation"):
+        train("digits", model="unet", **{"model.encoder": "resnet8"})

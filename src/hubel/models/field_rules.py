@@ -30,8 +30,15 @@ def after(operation: Any, args: Sequence[Any], output: Any, known: Found) -> Fie
     field = fields[0]
     for other in fields[1:]:
         field = field.union(other)
+    if first.ndim == 4 and field.cells != first.shape[-2:] and _is_larger_grid(field, first):
+        return _stretched(field, first, 1)  # nails, sub-pixels: cells laid out side by side
     same = is_pointwise(operation) or operation.is_view or first.shape[-2:] == field.cells
     return field if same or first.numel() == tensors[0].numel() else field.merged()
+
+
+def _is_larger_grid(field: Field, out: Tensor) -> bool:
+    """Twice as many cells or more along each axis: only a rearrangement does that without a rule of its own."""
+    return all(n > m and n % m == 0 for n, m in zip(out.shape[-2:], field.cells, strict=True)) and min(field.cells) > 1
 
 
 def _windows(field: Field, options: Sequence[tuple[int, int, int, int]], out: Tensor) -> Field:
