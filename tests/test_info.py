@@ -79,6 +79,7 @@ def test_activations_of_vgg16(capsys):
     """15.24 M values: 61 MB in fp32; 115 MB with the ReLU outputs. The 96 MB of the notes' source are an error."""
     found = document(capsys, "vgg16")
     assert found["activation_bytes"] == 4 * 15_237_608
+    assert found["peak_bytes"] == 4 * (2 * 64 * 224 * 224 + 3 * 224 * 224)  # the first two maps, and the image
     assert round(found["activation_bytes"] / 1e6) == 61 and round(found["output_bytes"] / 1e6) == 115
     pools = [row for row in found["layers"] if row["type"] == "MaxPool2d"]
     assert [row["output"][1] for row in pools] == [112, 56, 28, 14, 7]  # 2×2, stride 2

@@ -219,6 +219,8 @@ def summary(found: Mapping[str, Any]) -> list[str]:
     lines.append(f"multiplications  {found['multiplications']:,} per image{_shares(found, 'multiplications')}")
     lines.append(f"activations      {as_bytes(found['activation_bytes'])} per image; "
                  f"{as_bytes(found['output_bytes'])} with the outputs of activation functions")  # fmt: skip
+    if found["peak_bytes"] is not None:
+        lines.append(f"prediction       {as_bytes(found['peak_bytes'])} of them at once, for one image")
     if found["training_bytes"] is not None:
         lines.append(f"training         {as_bytes(found['training_bytes'])} per image are kept for the way back")
     field = found["receptive_field"]

@@ -25,6 +25,7 @@ from hubel.models.base import Network
 from hubel.models.cost import Layer, Profile
 from hubel.models.options import Size
 from hubel.models.receptive_field import Field
+from hubel.models.surgery.lean import working_bytes
 from hubel.models.trace import without_values
 from hubel.parts import make_plain_network
 from hubel.rebuild import load_parts
@@ -47,6 +48,13 @@ class Described:
     run: Mapping[str, Any] | None = None
     preprocess: Preprocess | None = None
 
+    def peak(self) -> int | None:
+        """Bytes of maps that are alive at once in a prediction; None where it can't run without values."""
+        try:
+            return working_bytes(self.network, self.input)
+        except Exception:  # a network of the user's that asks for values
+            return None
+
     def document(self) -> dict[str, Any]:
         """What `hubel info --json` prints: bytes and multiplications per image, sizes in pixels as [rows, columns]."""
         found = self.profile
@@ -61,6 +69,7 @@ class Described:
             "multiplications": found.multiplications,
             "activation_bytes": found.activation_bytes,
             "output_bytes": found.output_bytes,
+            "peak_bytes": self.peak(),
             "training_bytes": found.training_bytes,
             "kinds": {kind: {figure: sums[figure][kind] for figure in sums} for kind in cost.KINDS},
             "receptive_field": _field(last),
@@ -167,8 +176,11 @@ def _of_run(place: str, classes: int | None, input: Size | None, options: Mappin
 def _fitted(found: Described, photo: str | Path) -> np.ndarray:
     """The photo as the network gets it: (H, W, C) uint8."""
     channels, height, width = found.input
+    path = Path(photo).expanduser()
+    if not path.exists():
+        raise UserError(f"'{photo}' can't be read as an image: there is no such file (looked for {path.absolute()}).")
     try:
-        image = decode(Path(photo).expanduser())
+        image = decode(path)
     except (BadImage, OSError) as fault:
         raise UserError(f"'{photo}' can't be read as an image: {fault}") from fault
     shown = 1 if channels == 1 else 3
