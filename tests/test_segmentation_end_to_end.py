@@ -1,0 +1,79 @@
+"""Masks from drawn scenes to the shipped file: train, interrupt, resume, evaluate, predict, report, export, views."""
+
+import numpy as np
+import pytest
+
+import hubel
+from hubel.ensemble import Ensemble
+from hubel.training.callbacks import Callback
+
+SOURCE = "shapes:count=30,size=24x32,classes=3,most=2,kind=segmentation"
+SHARED = {"model": "resnet8", "epochs": 2, "batch_size": 10, "progress": "quiet", "precision": "fp32", "workers": 0}
+
+
+class Interrupt(Callback):
+    """Ctrl-C in the middle of the second epoch."""
+
+    def on_step(self, loop, losses):
+        if loop.step == 3:
+            raise KeyboardInterrupt
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    return hubel.train(SOURCE, out=tmp_path_factory.mktemp("masks"), **SHARED)
+
+
+def test_what_a_run_holds(run):
+    assert run.settings["task"].value == "segmentation" and run.settings["task"].source == "auto"
+    assert run.settings["augment.cutout"].value == 0
+    for part in ("train", "dev", "test"):
+        assert 0 <= run.metrics[part]["miou"] <= run.metrics[part]["mean_dice"] <= 1
+        assert run.metrics[part].keys() >= {"pixel_accuracy", "boundary_f", "loss", "iou.background"}
+    assert {"train.miou", "dev.miou", "dev.loss"} <= run.history[-1].keys()
+    with np.load(run.path / "predictions" / "test.npz") as saved:
+        n = len(run.splits["test"])
+        assert saved["output.confusion"].shape == (n, 4, 4) and n > 0
+        np.testing.assert_array_equal(saved["output.confusion"].sum(2), saved["target"])
+        assert saved["output.answered"].sum() == n * 24 * 32
+
+
+def test_the_report_shows_maps(run):
+    page = (run.path / "report.html").read_text()
+    for words in ("Where the errors are", "Kinds of mistakes", "Near borders", "mean IoU", "IoU, recall", "swatch k1"):
+        assert words in page
+    assert "always answering “background”" in page and len(page) < 5_000_000
+
+
+def test_a_resumed_training_is_the_same_bit_for_bit(run, tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        hubel.train(SOURCE, out=tmp_path, callbacks=[Interrupt()], **SHARED)
+    again = hubel.resume(next(tmp_path.glob("*/1")))
+    assert repr(again.metrics) == repr(run.metrics)
+    for part in ("train", "test"):
+        a, b = (np.load(r.path / "predictions" / f"{part}.npz") for r in (run, again))
+        assert all(np.array_equal(a[name], b[name]) for name in a.files)
+
+
+def test_views_are_compared_with_the_single_view(run):
+    """The ensemble's rows: the single view, and both views averaged as maps."""
+    (judged,) = Ensemble(run, views="mirror").evaluate("test").values()
+    single, both = judged.rows
+    assert run.settings["views"].value == ("mirror" if run.settings["augment.flip"].value != "none" else "single")
+    plain, mirrored = (single, both) if run.settings["views"].value == "single" else (both, single)
+    assert plain.metrics["miou"] == pytest.approx(run.metrics["test"]["miou"], abs=1e-6)
+    assert plain.metrics["loss"] != mirrored.metrics["loss"]
+
+
+def test_predictions_in_words_for_images_of_any_size(run):
+    small, large = (np.full((h, w, 3), 90, np.uint8) for h, w in ((24, 32), (50, 41)))
+    for row in run.predict([small, large]):
+        assert sum(row["shares"].values()) == pytest.approx(1)
+        assert 0 < row["confidence"] <= 1 and "%" in row["prediction"]
+
+
+def test_a_file_gives_the_same_probabilities(run, tmp_path):
+    for name in ("onnx", "onnxscript", "onnxruntime"):
+        pytest.importorskip(name)
+    made = run.export(tmp_path / "masks.onnx")
+    assert made.outputs == ("probabilities",) and made.agrees and made.difference is not None
