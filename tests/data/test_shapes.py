@@ -1,5 +1,6 @@
 """Drawn scenes and faces: the same image whatever the count, and annotations that are exactly what is drawn."""
 
+import dataclasses
 import pickle
 
 import cv2
@@ -333,3 +334,9 @@ def test_nothing_is_painted_outside_an_outline():
         assert np.abs(canvas[whole == 0] - 100).max() < 1e-3
         assert (np.abs(canvas[whole == 1] - 100).max(1) > 30).all()
         assert np.allclose(canvas[int(figure.keypoints[0, 1] * 30 + 32), 32], (200, 0, 50), atol=1)
+
+
+def test_a_figure_is_known_by_its_name():
+    """Two threads that ask for the figures at once, the first time, get figures that are equal, not the same."""
+    for kind, figure in enumerate(figures.figures()):
+        assert scenes._at(dataclasses.replace(figure), 5.0, 0.0, 3.0, 3.0).kind == kind

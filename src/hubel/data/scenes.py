@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
-from hubel.data.figures import Figure, area, figures
+from hubel.data.figures import NAMES, Figure, area, figures
 from hubel.data.paint import Colour, background, contrasting, grain, ramp, rimmed, shadow, stripes
 from hubel.data.polygons import contains, fill, trace
 
@@ -113,7 +113,7 @@ def _place(rng: np.random.Generator, figure: Figure, size: float, height: int, w
 
 def _at(figure: Figure, size: float, turn: float, x: float, y: float) -> Placed:
     matrix = size * np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]])
-    kind = next(k for k, one in enumerate(figures()) if one is figure)
+    kind = NAMES.index(figure.name)  # not by identity: threads that ask at once get figures of their own
     outline = (figure.outline @ matrix + (x, y)).astype(np.float32)  # as annotations hold it: masks follow from that
     return Placed(kind, outline.astype(np.float64), figure.keypoints @ matrix + (x, y), size)
 
