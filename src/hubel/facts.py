@@ -51,7 +51,7 @@ def report_data(
         mistake_count=chosen.mistake_count if chosen else None,
         samples=[shown[row] for row in chosen.samples] if chosen else None,
         galleries=galleries.galleries(chosen, shown, session.task.measure) if chosen else (),
-        unit="pixels" if session.task.dense else "images",
+        unit="pixels" if session.task.dense and hasattr(session.task, "classes") else "images",
         filters=pictures(session.network),
         throughput=throughput(folder, session),
         configuration=[values.ConfigRow(k, s.value, s.source, s.reason) for k, s in sorted(effective(session).items())],

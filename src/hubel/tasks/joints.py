@@ -70,6 +70,7 @@ class Joints(Task):
 
     target: str = "objects"
     primary = Objective("pck")
+    measure = "mean distance"
 
     def __post_init__(self) -> None:
         super().__post_init__()
