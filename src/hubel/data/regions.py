@@ -177,7 +177,7 @@ class Parts:
     lengths: tuple[int, ...]
     order: bytes  # b"II" or b"MM"
     tags: Mapping[int, tuple[int, Any]]  # {tag: (type, value)} that each part needs
-    decoded: OrderedDict[int, np.ndarray] = field(default_factory=OrderedDict)
+    decoded: OrderedDict[int, np.ndarray] = field(default_factory=OrderedDict, repr=False)
 
     @classmethod
     def of(cls, path: Path, image: TiffImagePlugin.TiffImageFile) -> Self | None:
