@@ -76,4 +76,4 @@ def read_at(x: Tensor, rows: Tensor, columns: Tensor, start: float | tuple[float
     places = [(pixels - begin) / stride for pixels, begin in zip((rows, columns), first, strict=True)]
     down, across = ((2 * place + 1) / n - 1 for place, n in zip(places, (h, w), strict=True))
     grid = torch.stack(torch.meshgrid(across, down, indexing="xy"), -1).to(x.dtype)  # (m, n, 2)
-    return F.grid_sample(x, grid.expand(len(x), -1, -1, -1), padding_mode="border", align_corners=False)
+    return F.grid_sample(x, grid.expand(x.shape[0], -1, -1, -1), padding_mode="border", align_corners=False)
