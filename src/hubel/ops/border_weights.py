@@ -26,7 +26,7 @@ def border_weights(cells: np.ndarray, w0: float = W0, sigma: float = SIGMA) -> n
         around = tuple(slice(max(0, side.start - reach), side.stop + reach) for side in box)
         apart = (cells[around] != number).astype(np.uint8)
         distance = cv2.distanceTransform(apart, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-        first, second = near[(0, *around)], near[(1, *around)]
+        first, second = near[0][around], near[1][around]
         np.minimum(second, np.maximum(first, distance), out=second)
         np.minimum(first, distance, out=first)
     weights = w0 * np.exp(-np.square(near.sum(0)) / (2 * sigma**2))
