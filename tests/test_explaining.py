@@ -22,7 +22,6 @@ from hubel.nn.pooling import GlobalAveragePool
 from hubel.rebuild import Parts
 from hubel.tasks.binary import Binary
 from hubel.tasks.classification import Classification
-from hubel.tasks.hierarchical import Hierarchical
 from hubel.tasks.joint import Joint
 from hubel.tasks.regression import Regression
 
@@ -127,8 +126,6 @@ def test_mistakes_are_named():
         explain_images(parts, image, threshold=1.5)
     with pytest.raises(UserError, match=r"'regression' has no one output .*classification"):
         explain_images(parts_for(Regression(names=("side",), error="bins")), image)
-    with pytest.raises(UserError, match="doesn't average the map"):
-        explain_images(parts_for(Hierarchical(NAMES)), image)
 
 
 def test_pictures_are_written_beside_each_other(tmp_path):
