@@ -228,7 +228,7 @@ def _as_trained(dataset: Dataset, chosen: Recipe, weights: Weights, dense: bool)
         plain = Preprocess.choose(dataset, size=chosen.size or images.size, policy=policy)
         share = images.crop
     return replace(
-        plain, channels=len(images.mean), mean=images.mean, std=images.std, share=images.crop,
+        plain, channels=len(images.mean), mean=images.mean, std=images.std, share=share,
         interpolation=images.interpolation,
     )  # fmt: skip
 
