@@ -159,7 +159,7 @@ def test_weights_are_averaged(runs):
 def test_the_running_average_against_the_last_weights(runs):
     judged = Ensemble(runs[0], combine="steps").evaluate("test")["test"]
     last = checkpoint.load(runs[0].path / "checkpoints" / "last")
-    own, mean = by_hand(runs[0], [last["network"], last["ema"]["raw"]])
+    own, mean = by_hand(runs[0], [last["network"], last["ema"]["average"]])
     targets = probabilities(runs[0])[1]
     assert [row.name for row in judged.rows] == ["squares-mlp/1, last weights", "running average"]
     assert_judged(judged.rows[0], own, targets)

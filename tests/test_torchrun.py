@@ -175,7 +175,7 @@ for task in (Game(), One()):
         images = torch.randn(5, 4) + rank
         batch = Batch(images, None, torch.arange(5), torch.ones(5), torch.ones(5, 2), torch.eye(3).expand(5, 3, 3))
         descent.step(batch, 1.0, number)
-    states = distributed.gather([*network.state_dict().values(), *descent.ema.raw.values()])
+    states = distributed.gather([*network.state_dict().values(), *descent.ema.average.values()])
     assert all(torch.equal(a, b) for a, b in zip(*states, strict=True)), states
     assert network[1].running_mean.abs().sum() > 0
 print("the same", flush=True)

@@ -72,7 +72,7 @@ def last_of(name, folder, **options):
 def assert_follows(whole, other):
     assert whole["position"] == other["position"] and whole["position"]["step"] == 3 * STEPS
     for part in ("network", "ema"):
-        values = (whole[part], other[part]) if part == "network" else (whole["ema"]["raw"], other["ema"]["raw"])
+        values = (whole[part], other[part]) if part == "network" else (whole["ema"]["average"], other["ema"]["average"])
         for key, value in values[0].items():
             torch.testing.assert_close(values[1][key], value, rtol=1e-4, atol=1e-5, msg=lambda m, k=key: f"{k}: {m}")
     for a, b in zip(whole["history"], other["history"], strict=True):
