@@ -26,13 +26,15 @@ from plot import Line, Panel, figure
 LITE0 = {"model": "efficientnet_lite0", "weights": "lite0"}
 WAYS: dict[str, dict[str, Any]] = {
     "head": {**LITE0, "transfer": "head"},
+    "refit": {**LITE0, "transfer": "head", "refit": True},
     "staged": {**LITE0, "transfer": "staged"},
     "groups": {**LITE0, "transfer": "groups"},
     "unfreeze": {**LITE0, "transfer": "unfreeze"},
     "default": {},
     "scratch": {"model": "efficientnet_lite0", "epochs": 40, "size": 224},
 }
-NAMES = {"head": "head on frozen features", "staged": "staged", "groups": "rates by group", "unfreeze": "unfreezing",
+NAMES = {"head": "head on frozen features", "refit": "head, refit with the slice", "staged": "staged",
+         "groups": "rates by group", "unfreeze": "unfreezing",
          "default": "default, from nothing", "scratch": "Lite0, from nothing"}  # fmt: skip
 
 

@@ -109,7 +109,7 @@ class TransferOptions:
     factor: float | None = option(None, "staged, unfreeze: the rate after that, as a share of the head's", POSITIVE)
     decay: float | None = option(None, "groups: the rate of a layer group, as a share of the next one's", POSITIVE)
     views: int | None = option(
-        None, "views of each training image whose frozen features are kept: plain, mirrored, augmented …; 0: none", at_least(0)
+        None, "views of an image whose frozen features are kept: plain, mirrored, augmented …; 0: none", at_least(0)
     )
 
 
