@@ -16,7 +16,7 @@ from hubel import announce
 from hubel.errors import UserError
 from hubel.models.resnet_cifar import resnet8
 from hubel.recipe import OptimizerOptions, ScheduleOptions, TransferOptions
-from hubel.training import auto_transfer, checkpoint, plan
+from hubel.training import auto, auto_transfer, checkpoint, plan
 from hubel.training.callbacks import Callback
 from hubel.training.features import cut_of, make_room
 from hubel.training.optim import create_optimizer
@@ -131,6 +131,14 @@ def test_rates_of_parameters():
     for p, old, g, lr, decayed in zip(network.parameters(), before, gradients, (0.05, 0.05, 0.5, 0.5),
                                       (1, 0, 1, 0), strict=True):  # fmt: skip
         assert torch.allclose(p, old * (1 - 0.2 * lr * decayed) - lr * g, atol=1e-6)
+
+
+def test_more_is_augmented_where_more_layers_learn():
+    def chosen(**given):
+        return auto._policy(None, given.get)[0]
+
+    assert chosen() == chosen(**{"weights": "lite0", "transfer.name": "head"}) == "light"
+    assert {chosen(**{"weights": "lite0", "transfer.name": kind}) for kind in ("all", *KINDS[1:])} == {"standard"}
 
 
 # In a training --------------------------------------------------------------------------------------------------------

@@ -240,6 +240,8 @@ def _policy(facts: Facts, get: Callable[[str], Any]) -> tuple[str, str]:
         return "none", "a layer that weighs each pixel by its place has no use for shifted images"
     if get("task") in DENSE_TASKS:
         return "standard", "crops, or shifts of small images, and flips where they keep the classes"
+    if get("weights") is not None and get("transfer.name") != "head":
+        return "standard", "layers that know much already fit few images at once: stronger crops and flips"
     return "light", "shifts or crops, and flips where they keep the label"
 
 
