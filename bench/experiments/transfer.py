@@ -4,8 +4,9 @@
 
 Each seed draws --each images of every class from the training part; 15 % of them (one of each class at least) choose
 the weights that are kept, the rest is learnt from. The validation part (n = 186) judges only. Compared: the head on
-frozen features of EfficientNet-Lite0 (the package's ImageNet weights), staged fine-tuning of it, the same network from
-random weights, and the network that hubel takes where nobody says anything. Intervals: bootstrap over the images that
+frozen features of EfficientNet-Lite0 (the package's ImageNet weights), the same refitted with the slice, staged
+fine-tuning of it (with smoothed labels), the same network from random weights, and the network that hubel takes where
+nobody says anything. Intervals: bootstrap over the images that
 judge, of the mean over seeds, paired. The curves of 5, 10, 20 and 60 images are one network after the other, hours on
 two cores; --ways head default --each 60 is done in minutes.
 """
@@ -27,7 +28,7 @@ LITE0 = {"model": "efficientnet_lite0", "weights": "lite0"}
 WAYS: dict[str, dict[str, Any]] = {
     "head": {**LITE0, "transfer": "head"},
     "refit": {**LITE0, "transfer": "head", "refit": True},
-    "staged": {**LITE0, "transfer": "staged"},
+    "staged": {**LITE0, "transfer": "staged", "task.smoothing": 0.1},
     "groups": {**LITE0, "transfer": "groups"},
     "unfreeze": {**LITE0, "transfer": "unfreeze"},
     "default": {},

@@ -30,12 +30,11 @@ from hubel.data.outlines import polygon_entries, run_entries
 from hubel.data.png_rows import PngRows
 from hubel.data.yaml_file import write_yaml
 from hubel.errors import UserError, did_you_mean
-from hubel.ops.palette import COLOURS, PALETTE, overlay
+from hubel.ops.palette import BACKGROUND, COLOURS, PALETTE, overlay, plain_class
 
 KINDS = ("mask", "overlay", "coco", "polygons", "images")
 USUAL = ("mask", "overlay")
 OVERLAY = 4096  # pixels on the longer side of an overlay; larger images are thinned out
-BACKGROUND = "background"
 
 
 def check_kinds(kinds: Sequence[str]) -> tuple[str, ...]:
@@ -90,7 +89,7 @@ class MaskFolder:
         stem, files = self._stem(name), {}
         whole = np.empty((height, width), np.uint8) if {"coco", "polygons"} & set(self.kinds) else None
         mask = self._png("masks", stem, height, width) if "mask" in self.kinds else None
-        plain = self.classes.index(BACKGROUND) if BACKGROUND in self.classes else IGNORE
+        plain = plain_class(self.classes)
         shown = _Overlay(self._place("overlays", stem), height, width, plain) if "overlay" in self.kinds else None
         counts = np.zeros(256, np.int64)
         for y, band in bands:
@@ -167,7 +166,7 @@ class MaskFolder:
 class _Overlay:
     """Every n-th pixel of every n-th row, under the colours of their classes; the class `plain` stays as it is."""
 
-    def __init__(self, path: Path, height: int, width: int, plain: int):
+    def __init__(self, path: Path, height: int, width: int, plain: int | None):
         self.plain = plain
         self.every = -(-max(height, width) // OVERLAY)
         self._rows = PngRows(path, -(-height // self.every), -(-width // self.every))
@@ -178,7 +177,7 @@ class _Overlay:
             stop = min(start + max(n, 256 // n * n), len(band))
             pixels = convert(image.read(y + start, y + stop, 0, band.shape[1])[::n, ::n], 3, 8)
             numbers = band[start:stop:n, ::n]
-            self._rows.write(overlay(pixels, np.where(numbers == self.plain, np.uint8(IGNORE), numbers)))
+            self._rows.write(overlay(pixels, numbers, self.plain))
 
     def close(self) -> None:
         self._rows.close()

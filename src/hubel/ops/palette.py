@@ -5,6 +5,8 @@ Twelve colours that differ in lightness as well as in hue, so that they can be t
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 PALETTE = (
@@ -12,6 +14,7 @@ PALETTE = (
     (240, 60, 225), (185, 235, 60), (250, 180, 205), (30, 190, 165), (205, 150, 90),
 )  # fmt: skip
 COLOURS = len(PALETTE)
+BACKGROUND = "background"  # a class of this name has no colour in pictures
 
 
 def colours_of(labels: np.ndarray) -> np.ndarray:
@@ -21,19 +24,25 @@ def colours_of(labels: np.ndarray) -> np.ndarray:
     return table[labels]
 
 
-def overlay(image: np.ndarray, labels: np.ndarray, strength: float = 0.5) -> np.ndarray:
-    """The image (H, W, C) uint8 under the colours of its classes (H, W); what has no class stays as it is."""
+def overlay(image: np.ndarray, labels: np.ndarray, plain: int | None = None, strength: float = 0.5) -> np.ndarray:
+    """The image (H, W, C) uint8 under the colours of its classes (H, W); no class and the class `plain` have none."""
     image = np.repeat(image, 3, 2) if image.shape[2] == 1 else image
     mixed = image * (1 - strength) + colours_of(labels).astype(np.float32) * strength
-    return np.where((labels == 255)[..., None], image, np.rint(mixed)).astype(np.uint8)
+    bare = (labels == 255) | (labels == (255 if plain is None else plain))
+    return np.where(bare[..., None], image, np.rint(mixed)).astype(np.uint8)
+
+
+def plain_class(classes: Sequence[str]) -> int | None:
+    """The number of the class that is drawn without a colour, where there is one."""
+    return list(classes).index(BACKGROUND) if BACKGROUND in classes else None
 
 
 WRONG = (214, 39, 40)
 
 
-def compared(image: np.ndarray, truth: np.ndarray, answer: np.ndarray) -> np.ndarray:
+def compared(image: np.ndarray, truth: np.ndarray, answer: np.ndarray, plain: int | None = None) -> np.ndarray:
     """(H, W, C) and two label maps (H, W) -> truth, answer and wrong pixels side by side, (H, 3 W + 2 gaps, 3)."""
     gap = np.full((image.shape[0], max(2, image.shape[1] // 60), 3), 255, np.uint8)
     grey = np.repeat(image.mean(2, keepdims=True) * 0.6 + 80, 3, 2).astype(np.uint8)
     wrong = np.where(((truth != answer) & (truth != 255))[..., None], np.array(WRONG, np.uint8), grey)
-    return np.concatenate([overlay(image, truth), gap, overlay(image, answer), gap, wrong], 1)
+    return np.concatenate([overlay(image, truth, plain), gap, overlay(image, answer, plain), gap, wrong], 1)

@@ -23,7 +23,7 @@ from hubel.metrics.segmentation import Segmentation as Metric
 from hubel.metrics.segmentation_report import class_rows, place_rows
 from hubel.ops import pixel_losses
 from hubel.ops.border_weights import border_weights, cells_of
-from hubel.ops.palette import compared, overlay
+from hubel.ops.palette import compared, overlay, plain_class
 from hubel.ops.pixel_losses import PerImage
 from hubel.ops.pixel_maps import centre, enlarged
 from hubel.tasks.base import Objective, Task, check_balance, check_numbers, check_range
@@ -246,7 +246,7 @@ class Segmentation(Task):
 
     def draw(self, image: np.ndarray, prediction: Any, target: Any = None) -> np.ndarray:
         """Each class in its colour; where the truth is given it stands first, then the answer, then what is wrong."""
-        answer = prediction.in_source(0).cpu().numpy()
+        answer, plain = prediction.in_source(0).cpu().numpy(), plain_class(self.classes)
         if target is None:
-            return overlay(image, answer)
-        return compared(image, target.source[0].cpu().numpy(), answer)
+            return overlay(image, answer, plain)
+        return compared(image, target.source[0].cpu().numpy(), answer, plain)
