@@ -98,6 +98,12 @@ def test_shapes_alone_tell_the_same_as_a_pass_with_values(name):
         assert all(getattr(a, one) == getattr(b, one) for one in same), a.name
 
 
+def test_inference_mode_hides_no_multiplication():
+    count = multiply_adds(resnet8(classes=10, input=(3, 32, 32)), (3, 32, 32))
+    with torch.inference_mode():
+        assert multiply_adds(resnet8(classes=10, input=(3, 32, 32)), (3, 32, 32)) == count > 1e8
+
+
 def test_transposed_convolution_multiplies_each_input_by_each_weight():
     """A loop over 3 channels of 4×5 inputs, 2 filters of 3×3 each."""
     assert multiply_adds(nn.ConvTranspose2d(3, 2, 3, stride=2), (3, 4, 5)) == 3 * 4 * 5 * 2 * 9

@@ -105,7 +105,9 @@ def profile(network: nn.Module, input: Size) -> Profile:
 
 def multiply_adds(network: nn.Module, input: Size) -> int:
     """The multiplications alone, in evaluation mode."""
-    entries = _on_a_copy(network, lambda one: _evaluated(one, input)).entries.values()
+    # In inference mode layers would run whole, and the operations that are counted be missed.
+    with torch.inference_mode(False), torch.no_grad():
+        entries = _on_a_copy(network, lambda one: _evaluated(one, input)).entries.values()
     return sum(entry.multiplications for entry in entries)
 
 
