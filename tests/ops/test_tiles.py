@@ -84,6 +84,12 @@ def test_tiles_lie_at_multiples_of_the_stride():
     assert fitting(70, 128, 16, 32) == (96, 0)
 
 
+def test_tiles_smaller_than_a_stride_are_refused():
+    with pytest.raises(UserError, match=r"A tile of 3 pixels is too small: .* for each 32.* at least 64"):
+        fitting(100, 3, 0, 32)
+    assert fitting(2, 3, 0, 32) == (3, 0), "one tile covers all"
+
+
 def test_overlaps_that_three_tiles_would_share_are_refused():
     with pytest.raises(UserError, match="can overlap by 0 … 5; got 6"):
         Grid((30, 41), (12, 11), (6, 6))

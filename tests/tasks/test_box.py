@@ -196,15 +196,6 @@ def test_votes_of_the_edges_are_a_mean_of_places_and_offsets():
     assert found.shape == (2, 5)
 
 
-@pytest.fixture
-def one_thread():
-    """So small a network only waits for a second one."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.mark.parametrize("votes", [True, False])
 def test_one_batch_can_be_overfitted(votes, one_thread):
     torch.manual_seed(0)

@@ -285,15 +285,6 @@ def test_flips_of_training_images_exchange_left_and_right(skeleton):
 # A training -----------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def one_thread():
-    """So small a network only waits for a second one."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.mark.parametrize("task", [Pose(), Pose(votes=False), HeatMap()], ids=["votes", "pooled", "heatmap"])
 def test_one_batch_can_be_overfitted(task, one_thread):
     torch.manual_seed(0)

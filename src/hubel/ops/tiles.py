@@ -125,10 +125,15 @@ def fitting(length: int, side: int, overlap: int, stride: int) -> tuple[int, int
     """Side and overlap, along an axis of `length` pixels, of tiles that lie at multiples of `stride`.
 
     The overlap grows by less than a stride, or shrinks where it would be more than half of the side. An axis that one
-    smaller tile covers gets that, smaller by whole strides.
+    smaller tile covers gets that, smaller by whole strides. Raises UserError for several tiles smaller than a stride.
     """
     if length <= side:
         return side - (side - length) // stride * stride, 0
+    if side < stride:
+        raise UserError(
+            f"A tile of {side} pixels is too small: the network's coarsest map has a cell for each {stride}, and tiles "
+            f"lie at multiples of it. Take tiles of at least {2 * stride}."
+        )
     step = max(stride, (side - overlap) // stride * stride)
     grown = step + stride if side < 2 * (side - step) <= side + 2 * stride else step
     return side, side - grown

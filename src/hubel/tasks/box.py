@@ -251,9 +251,8 @@ def objects_of(task: Task, dataset: Dataset) -> Objects:
     if not isinstance(found, Objects):
         known = ", ".join(f"'{name}'" for name in dataset.annotations) or "none"
         raise UserError(
-            f"The task '{task.name}' needs objects with boxes (the column '{task.target}'); the dataset "
-            f"'{dataset.name}' has these columns: {known}. COCO, YOLO and VOC annotations bring them; see "
-            "`hubel data`."
+            f"This task needs objects with boxes (the column '{task.target}'); the dataset '{dataset.name}' has these "
+            f"columns: {known}. COCO, YOLO and VOC annotations bring them; see `hubel data`. Or choose another --task."
         )
     return found
 

@@ -12,7 +12,7 @@ from typing import Any
 HEAD_BELOW = 15  # training images of each class, or HEAD_BELOW_ALL where there are no classes
 HEAD_BELOW_ALL = 150
 TO_SEE, TO_SEE_HEAD = 12_000, 30_000  # images: of all layers, and by the head alone, whose features are kept
-VIEWS = 2  # of each image, as evaluation sees it and mirrored: as good as four with crops, in half the time
+VIEWS = 2  # of each image, as evaluation sees it and mirrored: four, with crops, cost more and were no better
 LATER = ("staged", "groups", "unfreeze")
 
 Get = Callable[[str], Any]
