@@ -22,7 +22,7 @@ from hubel.metrics.base import Streaming, ones_like_batch
 from hubel.metrics.boundaries import border_counts, f_scores, near_and_far, reach, region_counts
 from hubel.metrics.confusion import confusion_matrix, per_class
 from hubel.ops.pixel_losses import PerImage
-from hubel.ops.pixel_maps import centre, labels_in_source
+from hubel.ops.pixel_maps import centre, labels_in_source, most_probable
 from hubel.types import PixelClasses, Predictions
 
 IGNORE = 255
@@ -50,7 +50,7 @@ def answers_and_truth(predictions: Any, targets: PixelClasses, row: int) -> tupl
     """(H, W) uint8 each, of one image: in its own pixels where they are known, else in those of the batch."""
     probabilities = predictions.probabilities[row]
     if targets.source is None:
-        return probabilities.argmax(0).to(torch.uint8), centre(targets.values[row], _size(probabilities))
+        return most_probable(probabilities), centre(targets.values[row], _size(probabilities))
     truth = targets.source[row]
     size = (truth.shape[0], truth.shape[1])
     return labels_in_source(probabilities, predictions.matrices[row], size), truth

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from hubel.ops.pixel_maps import labels_in_source, moved
+from hubel.ops.pixel_maps import labels_in_source, most_probable, moved
 from hubel.types import Predictions
 
 
@@ -30,7 +30,7 @@ class SegmentationPredictions(Predictions):
     @property
     def labels(self) -> Tensor:
         """(B, h, w) uint8: the most probable class."""
-        return self.probabilities.argmax(1).to(torch.uint8)
+        return most_probable(self.probabilities)
 
     def in_source(self, row: int) -> Tensor:
         """(H, W) uint8: the most probable class of each pixel of the source image."""
