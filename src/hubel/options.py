@@ -182,6 +182,7 @@ APPLIES_TRANSFER: dict[str, frozenset[str]] = {
     "all": frozenset(),
     "head": frozenset({"views"}),
     "staged": frozenset({"views", "head_epochs", "factor"}),
+    "two_rates": frozenset({"views", "head_epochs", "factor"}),
     "groups": frozenset({"views", "head_epochs", "decay"}),
     "unfreeze": frozenset({"views", "head_epochs", "factor"}),
 }

@@ -40,7 +40,7 @@ def option(default: Any, text: str, allowed: tuple[str, ...] | Range | None = No
 OPTIMIZERS = ("sgd", "momentum", "nesterov", "rmsprop", "adam", "adamw", "muon")
 SCHEDULES = ("constant", "inverse", "step", "exponential", "cosine", "onecycle", "linear", "cyclic")
 POLICIES = ("none", "light", "standard", "strong", "randaugment", "trivialaugment")
-STRATEGIES = ("all", "head", "staged", "groups", "unfreeze")
+STRATEGIES = ("all", "head", "staged", "two_rates", "groups", "unfreeze")
 VIEWS = ("single", "mirror", "shifts", "crops", "ten")
 INITIALISERS = ("zero", "normal", "xavier", "he", "lecun", "dirac")
 
@@ -102,11 +102,14 @@ class TransferOptions:
     name: str | None = option(
         None,
         "all: every layer at one rate; head: it alone, on frozen features; staged: head, then all at a lower rate; "
+        "two_rates: head, then all, the head at its own rate and the rest at a lower one; "
         "groups: head, then all, at rates that fall towards the input; unfreeze: head, then group by group",
         STRATEGIES,
     )
-    head_epochs: int | None = option(None, "staged, groups, unfreeze: epochs of the head alone", at_least(1))
-    factor: float | None = option(None, "staged, unfreeze: the rate after that, as a share of the head's", POSITIVE)
+    head_epochs: int | None = option(None, "all but head and all: epochs of the head alone", at_least(1))
+    factor: float | None = option(
+        None, "staged, two_rates, unfreeze: the rate after that, as a share of the head's", POSITIVE
+    )
     decay: float | None = option(None, "groups: the rate of a layer group, as a share of the next one's", POSITIVE)
     views: int | None = option(
         None, "views of an image whose frozen features are kept: plain, mirrored, augmented …; 0: none", at_least(0)

@@ -24,7 +24,7 @@ from hubel.training.transfer import Course, head_names, stages_of
 
 NET = {"model": "resnet8", "model.widths": (4, 8), "model.pool": "average", "precision": "fp32"}
 PLAIN = {"augment": "none", "views": "single"}
-KINDS = ("head", "staged", "groups", "unfreeze")
+KINDS = ("head", "staged", "two_rates", "groups", "unfreeze")
 
 
 @pytest.fixture(autouse=True)
@@ -78,6 +78,7 @@ class States(Callback):
     ({"name": "head"}, [(9, (0, 0, 1))]),
     ({"name": "staged", "head_epochs": 4}, [(4, (0, 0, 1)), (5, (0.1, 0.1, 0.1))]),
     ({"name": "staged", "head_epochs": 2, "factor": 0.5}, [(2, (0, 0, 1)), (7, (0.5, 0.5, 0.5))]),
+    ({"name": "two_rates", "head_epochs": 3, "factor": 0.2}, [(3, (0, 0, 1)), (6, (0.2, 0.2, 1))]),
     ({"name": "groups", "head_epochs": 1, "decay": 0.5}, [(1, (0, 0, 1)), (8, (0.25, 0.5, 1))]),
     ({"name": "unfreeze", "head_epochs": 2}, [(2, (0, 0, 1)), (2, (0, 0.1, 0.1)), (5, (0.1, 0.1, 0.1))]),
     ({"name": "unfreeze", "head_epochs": 6}, [(6, (0, 0, 1)), (3, (0, 0.1, 0.1))]),
@@ -116,6 +117,7 @@ def test_the_choice_by_the_amount_of_data():
     assert (chosen(few * 10 - 1, 10), chosen(few * 10, 10)) == ("head", "staged")
     assert (chosen(100, 0), chosen(10_000, 0)) == ("head", "staged")
     assert chosen(10, 2, weights=None) == "all"
+    assert auto_transfer.strategy(150, 11, {"weights": "lite0"}.get, dense=True)[0] == "two_rates"
 
 
 def test_rates_of_parameters():

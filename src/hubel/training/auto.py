@@ -42,7 +42,7 @@ class Facts:
 
 
 DENSE_TASKS = ("segmentation",)  # tasks by name whose outputs are maps
-DENSE_TO_SEE = 24_000  # images: epochs = this / n, between 10 and 160
+DENSE_TO_SEE = 15_000  # images: epochs = this / n, between 10 and 100
 DENSE_PIXELS = 800_000  # of a batch: 16 images of 224 x 224
 DENSE_AUGMENT = {"brightness": 0.3, "contrast": 0.3, "cutout": 0}
 
@@ -167,8 +167,8 @@ def _epochs(facts: Facts, get: Callable[[str], Any]) -> tuple[int, str]:
     if get("weights") is not None:
         return auto_transfer.epochs(facts.n_train, get)
     if get("task") in DENSE_TASKS:
-        epochs = round(min(max(DENSE_TO_SEE / max(facts.n_train, 1), 10), 160))
-        return epochs, f"until {DENSE_TO_SEE:,} images are seen, each with thousands of pixels, in 10 to 160 epochs"
+        epochs = round(min(max(DENSE_TO_SEE / max(facts.n_train, 1), 10), 100))
+        return epochs, f"until {DENSE_TO_SEE:,} images are seen, each with thousands of pixels, in 10 to 100 epochs"
     epochs = round(min(max(IMAGES_TO_SEE / max(facts.n_train, 1), 5), 100))
     return epochs, f"until {IMAGES_TO_SEE:,} images are seen, {facts.n_train:,} an epoch, in 5 to 100 epochs"
 
@@ -260,7 +260,9 @@ RULES: dict[str, Rule] = {
     "task": _task,
     "model": _model,
     "device": _device,
-    "transfer.name": lambda facts, get: auto_transfer.strategy(facts.n_train, facts.classes, get),
+    "transfer.name": lambda facts, get: auto_transfer.strategy(
+        facts.n_train, facts.classes, get, get("task") in DENSE_TASKS
+    ),
     "size": _size,
     "resize": _resize,
     "epochs": _epochs,

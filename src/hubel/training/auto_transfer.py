@@ -13,14 +13,17 @@ HEAD_BELOW = 15  # training images of each class, or HEAD_BELOW_ALL where there 
 HEAD_BELOW_ALL = 150
 TO_SEE, TO_SEE_HEAD = 12_000, 30_000  # images: of all layers, and by the head alone, whose features are kept
 VIEWS = 2  # of each image, as evaluation sees it and mirrored: four, with crops, cost more and were no better
-LATER = ("staged", "groups", "unfreeze")
+DENSE_TO_SEE = 12_000  # images, where every pixel is an answer
+LATER = ("staged", "two_rates", "groups", "unfreeze")
 
 Get = Callable[[str], Any]
 
 
-def strategy(n_train: int, classes: int, get: Get) -> tuple[str, str]:
+def strategy(n_train: int, classes: int, get: Get, dense: bool = False) -> tuple[str, str]:
     if get("weights") is None:
         return "all", "no pretrained weights"
+    if dense:
+        return "two_rates", "a decoder is a deep head: it learns at its own rate, what came with weights at a lower one"
     if classes:
         few, each = n_train < HEAD_BELOW * classes, f"{n_train / classes:.0f} training images of each class"
     else:
@@ -31,6 +34,9 @@ def strategy(n_train: int, classes: int, get: Get) -> tuple[str, str]:
 
 
 def epochs(n_train: int, get: Get) -> tuple[int, str]:
+    if get("transfer.name") == "two_rates":
+        count = round(min(max(DENSE_TO_SEE / max(n_train, 1), 10), 100))
+        return count, f"until {DENSE_TO_SEE:,} images are seen, in 10 to 100 epochs"
     head = round(min(max(TO_SEE_HEAD / max(n_train, 1), 5), 60))
     whole = round(min(max(TO_SEE / max(n_train, 1), 3), 30))
     if get("transfer.name") == "head":
@@ -42,12 +48,12 @@ def epochs(n_train: int, get: Get) -> tuple[int, str]:
 def head_epochs(get: Get) -> tuple[Any, str]:
     if get("transfer.name") not in LATER:
         return None, ""
-    part = 8 if get("transfer.name") == "unfreeze" else 3
-    return max(get("epochs") // part, 1), f"a {'third' if part == 3 else 'part'} of the epochs"
+    part, word = {"unfreeze": (8, "part"), "two_rates": (20, "twentieth")}.get(get("transfer.name"), (3, "third"))
+    return max(get("epochs") // part, 1), f"a {word} of the epochs"
 
 
 def factor(get: Get) -> tuple[Any, str]:
-    if get("transfer.name") not in ("staged", "unfreeze"):
+    if get("transfer.name") not in ("staged", "two_rates", "unfreeze"):
         return None, ""
     return 0.1, "a tenth: the layers are good already"
 

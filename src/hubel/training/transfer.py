@@ -3,6 +3,7 @@
     all        every group, from the first epoch on                       (1, 1, … 1)
     head       the head alone, on frozen features                         (0, 0, … 1)
     staged     the head; then every group at a tenth of its rate          (0, 0, … 1), (f, f, … f)
+    two_rates  the head; then it at its own rate, the rest at a tenth     (0, 0, … 1), (f, f, … 1)
     groups     the head; then rates that fall towards the input           (0, 0, … 1), (… d², d, 1)
     unfreeze   the head; then one group more from stage to stage          (0, 0, … 1), (0, f, … f), (f, f, … f)
 
@@ -61,6 +62,8 @@ def stages_of(options: TransferOptions, epochs: int, groups: int) -> tuple[Stage
     if name == "groups":
         decay = DECAY if options.decay is None else options.decay
         return Stage(first, alone), Stage(epochs - first, tuple(decay ** (groups - 1 - i) for i in range(groups)))
+    if name == "two_rates":
+        return Stage(first, alone), Stage(epochs - first, (*(factor,) * (groups - 1), 1.0))
     if name == "staged":
         return Stage(first, alone), Stage(epochs - first, (factor,) * groups)
     return _unfreezing(first, epochs, groups, factor)
