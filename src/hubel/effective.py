@@ -27,6 +27,7 @@ from hubel.training.schedule import Schedule, create_schedule
 
 FIXED: dict[str, tuple[Any, str]] = {  # left open, an option means this whatever the others are
     "resize": (None, "all images have one shape"),
+    "train_size": (None, "as large as in evaluation"),
     "weights": (None, "none: the network learns from nothing"),
     "init": (None, "each layer starts as torch starts it"),
     "save_every": (None, f"at each epoch's end, and after {SECONDS // 60} minutes"),

@@ -1,29 +1,25 @@
-"""From what a user names to what a training needs: dataset, splits, task, network, preprocessing, augmentation."""
+"""From what a user names to what a training needs: dataset, splits, task, network, augmentation."""
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 
 from hubel import names
-from hubel.data import formats, policies, split, statistics, whiten
+from hubel.data import formats, policies, split
 from hubel.data.augment import Augment
 from hubel.data.check import check_files
 from hubel.data.dataset import Dataset
 from hubel.data.preprocess import Preprocess
 from hubel.data.targets import check_collage
 from hubel.errors import UserError, did_you_mean
-from hubel.models.base import Network
 from hubel.models.weights import Weights, encoder_of, load, put_into
 from hubel.recipe import Recipe, Setting, SplitOptions
-from hubel.settle import wanted_size
 from hubel.tasks.base import Task
 
 
@@ -180,67 +176,3 @@ def put_weights(network: nn.Module, function: Any, weights: Weights | None) -> t
     if weights.assumed:
         said += ". Nothing says how its images were prepared: ImageNet's mean, deviation and crop are taken"
     return fresh, said
-
-
-def make_preprocess(
-    dataset: Dataset, chosen: Recipe, model: Any = None, weights: Weights | None = None, dense: bool = False
-) -> Preprocess:
-    """Size from the option, the network's wish or the images; mean and deviation from the training part.
-
-    All of it from pretrained weights where there are some: they know no other images. UserError for another
-    normalisation. `dense`: outputs are maps, and the size is that of the shorter side of the images' own proportions.
-    """
-    if weights is not None:
-        return _as_trained(dataset, chosen, weights, dense)
-    size: Any = chosen.size if chosen.size is not None or model is not None else wanted_size(chosen.model)
-    size = proportioned(dataset, chosen.size) if dense else size
-    plain = Preprocess.choose(dataset, size=size, policy=chosen.resize)
-    train = dataset.splits["train"]
-    if chosen.normalize != "channel":
-        return replace(plain, whitening=whiten.fit(dataset, train, plain, chosen.normalize, chosen.whiten_epsilon))
-    mean, deviation = statistics.channel_statistics(dataset, train, plain)
-    return plain.with_statistics(mean, deviation)
-
-
-def proportioned(dataset: Dataset, side: int | None) -> tuple[int, int] | None:
-    """(height, width) of the images' median proportions, the shorter one `side`, in multiples of 8; None: their own."""
-    sizes = dataset.images.sizes(200)
-    if side is None or not len(sizes):
-        return None
-    height, width = np.median(sizes, axis=0)
-    factor = side / min(height, width)
-    h, w = (max(1, round(float(n) * factor / 8)) * 8 if n * factor > 8 else side for n in (height, width))
-    return (side if height <= width else h, side if width <= height else w)
-
-
-def _as_trained(dataset: Dataset, chosen: Recipe, weights: Weights, dense: bool) -> Preprocess:
-    """As the pretrained weights saw their images; grey ones become colours of three equal parts."""
-    if chosen.normalize != "channel":
-        raise UserError(
-            f"The weights were trained on images normalised with the mean {weights.images.mean} and the deviation "
-            f"{weights.images.std}, so --normalize {chosen.normalize} does not fit. Leave it out, or the --weights."
-        )
-    images, policy = weights.images, chosen.resize or weights.images.policy
-    if dense:  # every pixel is judged: nothing is cut off
-        plain = Preprocess.choose(dataset, size=proportioned(dataset, chosen.size), policy=chosen.resize)
-        share = 1.0
-    else:
-        plain = Preprocess.choose(dataset, size=chosen.size or images.size, policy=policy)
-        share = images.crop
-    return replace(
-        plain, channels=len(images.mean), mean=images.mean, std=images.std, share=share,
-        interpolation=images.interpolation,
-    )  # fmt: skip
-
-
-SEEN = 2_000  # training images that a network may look at before it trains
-
-
-def measure(network: nn.Module, dataset: Dataset, preprocess: Preprocess) -> None:
-    """Show a network that asks for it (`fit`) evenly spaced images of the training part."""
-    if not isinstance(network, Network) or type(network).fit is Network.fit:
-        return
-    train = dataset.splits["train"]
-    rows = train[np.linspace(0, len(train) - 1, min(SEEN, len(train))).astype(np.int64)]
-    pixels = np.stack([preprocess.geometry(dataset.images.read(int(row)))[0] for row in rows])
-    network.fit(preprocess.normalise(torch.from_numpy(pixels.astype(np.int32 if preprocess.depth == 16 else np.uint8))))

@@ -184,6 +184,9 @@ class Recipe:
     size: int | None = option(
         None, "side of the square that the network sees, in pixels; segmentation: its shorter side", at_least(1)
     )
+    train_size: int | None = option(
+        None, "the side that training sees, where it is another: random crops show things larger", at_least(1)
+    )
     resize: str | None = option(None, "how an image of another shape gets there", ("crop", "letterbox", "stretch"))
     normalize: str = option(
         "channel", "what the training part's mean is taken of; pca, zca: whitening", ("channel", "image", "pca", "zca")

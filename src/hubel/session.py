@@ -33,13 +33,12 @@ from hubel.options import flatten, settings_of, unflatten
 from hubel.parts import (
     make_augment,
     make_network,
-    make_preprocess,
     make_task,
     make_weights,
-    measure,
     put_weights,
     split_dataset,
 )
+from hubel.preparation import check_train_size, for_training, make_preprocess, measure
 from hubel.recipe import Recipe, Setting
 from hubel.settle import Layers, facts_of, settle
 from hubel.tasks.base import Task
@@ -66,6 +65,11 @@ class Session:
         """(C, H, W) that the network sees."""
         return (self.preprocess.channels, *self.preprocess.size)
 
+    @property
+    def learns_from(self) -> Preprocess:
+        """Of the training part: --train_size, in the proportions of --size. arXiv:1906.06423"""
+        return for_training(self.preprocess, self.recipe.train_size)
+
     def autocast(self) -> AbstractContextManager:
         """The number format of evaluation: the one that the network was trained in."""
         return number_format(self.device, self.recipe.precision or "fp32")
@@ -75,7 +79,7 @@ class Session:
         train = Loader(
             self.dataset,
             self._targets,
-            self.preprocess,
+            self.learns_from,
             augment=make_augment(self.recipe, self.preprocess, self.dataset, self.task),
             seed=self.recipe.seed,
             device=self.device,
@@ -92,7 +96,7 @@ class Session:
             seed=self.recipe.seed,
             device=self.device,
             workers=self.recipe.workers or 0,
-            like=like,
+            like=like if self.recipe.train_size is None else None,
         )
 
     def _targets(self, index: np.ndarray) -> Any:
@@ -153,10 +157,11 @@ def new_session(
     chosen = unflatten({key: setting.value for key, setting in settings.items()})
     task = task.fitted(dataset, dataset.splits["train"])
     preprocess = make_preprocess(dataset, chosen, model, weights, task.dense)
-    make_augment(chosen, preprocess, dataset, task)  # what the task can't have is said before a run's folder is made
+    augment = make_augment(chosen, preprocess, dataset, task)  # what it can't have is said before a folder is made
     seed_everything(chosen.seed)
     shape = (preprocess.channels, *preprocess.size)
     network = make_network(model if model is not None else chosen.model, chosen.model_options, task, shape)
+    check_train_size(network, preprocess, augment, chosen.train_size)
     start(network, chosen)
     task.prepare(network, dataset, dataset.splits["train"])
     measure(network, dataset, preprocess)
