@@ -1,5 +1,7 @@
 """A classifier slid over an image: loop and convolution agree, boxes are where the windows were, objects are found."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -11,10 +13,12 @@ from hubel.data.shapes import shapes
 from hubel.data.tight import cut, tight_crops
 from hubel.errors import UserError
 from hubel.models.base import Head, Network
+from hubel.models.vgg import VGG
 from hubel.nn.pooling import GlobalAveragePool
 from hubel.rebuild import Parts
-from hubel.sliding import detect, windows
+from hubel.sliding import detect, slides, windows
 from hubel.tasks.classification import Classification
+from hubel.tasks.labels import Labels
 
 NAMES = ("dark", "bright", "background")
 
@@ -75,6 +79,78 @@ def test_scales_lead_back_to_the_image():
 
 
 @pytest.mark.parametrize("convolutional", [True, False])
+def test_the_last_windows_hang_over_the_mirrored_edge(convolutional):
+    """Steps of 2, and 3 × 5 pixels too many: each window against a crop of the image mirrored by hand."""
+    image = np.random.default_rng(2).integers(0, 256, (23, 29, 3), dtype=np.uint8)
+    large = np.concatenate([image, image[::-1]])
+    large = np.concatenate([large, large[:, ::-1]], 1)
+    parts = parts_of(Mean(), NAMES)
+    found = windows(parts, image, (1.0,), convolutional)
+    assert len(found.boxes) == 5 * 8, "4 and 7 windows fit whole"
+    assert found.boxes.amax(0).tolist() == [14, 8, 29, 23], "boxes end at the image's edge"
+    for k, (outputs, box) in enumerate(zip(found.outputs, found.boxes.tolist(), strict=True)):
+        y, x = k // 8 * 2, k % 8 * 2
+        assert box == [x, y, min(x + 16, 29), min(y + 16, 23)]
+        crop = torch.from_numpy(large[y : y + 16, x : x + 16].copy())[None]
+        with torch.no_grad():
+            assert torch.allclose(parts.network(parts.preprocess.normalise(crop))[0], outputs, atol=1e-4)
+
+
+class Stepwise(Mean):
+    """The same, in steps of 8 pixels."""
+
+    def __init__(self):
+        super().__init__()
+        self.strides, self.pool = (8,), nn.AvgPool2d(8)
+
+
+def test_an_object_in_the_lower_right_corner_is_found():
+    image = np.full((38, 38, 3), 90, np.uint8)
+    image[24:, 24:] = 255
+    (found,) = detect(parts_of(Stepwise(), NAMES), image, scales=(1.0,))
+    assert found.box == (24, 24, 38, 38), "in steps of 8 from 0 on the last whole window ends at 32"
+
+
+def narrow_vgg(monkeypatch, side):
+    """VGG-11 of two channels a layer: its structure, in milliseconds."""
+    monkeypatch.setattr("hubel.models.vgg.WIDTHS", (2,) * 5)
+    monkeypatch.setattr(VGG, "channels", (2,) * 5)
+    torch.manual_seed(0)
+    return hubel.create_model("vgg11", classes=3, input=(3, side, side), hidden=4).eval()
+
+
+def test_vgg_slides_but_pads_so_the_loop_is_taken(monkeypatch):
+    parts = parts_of(narrow_vgg(monkeypatch, 224), NAMES, 224)
+    image = np.random.default_rng(0).integers(0, 256, (224, 256, 3), dtype=np.uint8)
+    itself = windows(parts, image[:, :224], (1.0,), True)
+    with torch.no_grad():
+        answer = parts.network(parts.preprocess.normalise(torch.from_numpy(image[None, :, :224])))
+    torch.testing.assert_close(itself.outputs, answer, rtol=1e-4, atol=1e-4)
+    taken, whole, loop = (windows(parts, image, (1.0,), way) for way in (None, True, False))
+    assert whole.boxes.tolist() == loop.boxes.tolist() and len(loop.boxes) == 2
+    assert torch.equal(taken.outputs, loop.outputs)
+    assert (whole.outputs - loop.outputs).abs().max() > 1e-2 * loop.outputs.abs().max(), "zeros at a window's edge"
+
+
+def test_what_cannot_slide_at_once_goes_window_by_window(monkeypatch):
+    image = np.random.default_rng(0).integers(0, 256, (40, 48, 3), dtype=np.uint8)
+    parts = parts_of(narrow_vgg(monkeypatch, 32), NAMES, 32)  # pools a map of 1×1 to 7×7
+    assert len(windows(parts, image, (1.0,)).boxes) == 2 * 2
+    with pytest.raises(UserError, match="can't slide"):
+        windows(parts, image, (1.0,), True)
+    dense = parts_of(hubel.create_model("mlp", classes=3, input=(3, 32, 32), hidden=(4,)), NAMES, 32)
+    found = windows(dense, image, (1.0,))
+    assert found.boxes[:2].tolist() == [[0, 0, 32, 32], [8, 0, 40, 32]], "a quarter of the window further"
+
+
+def test_the_convolutional_way_is_taken_where_it_is_the_same():
+    for name, padding, same in (("convnet", "valid", True), ("convnet", "zero", False)):
+        torch.manual_seed(0)
+        network = hubel.create_model(name, classes=3, input=(3, 24, 24), widths=(4, 8), padding=padding)
+        assert slides(network, (3, 24, 24)) is same
+
+
+@pytest.mark.parametrize("convolutional", [True, False])
 def test_one_object_is_found_once(convolutional):
     image = np.full((64, 64, 3), 90, np.uint8)
     image[20:36, 30:46] = 255
@@ -93,6 +169,8 @@ def test_mistakes_are_named():
         windows(parts, image, (0.5,))
     with pytest.raises(UserError, match="scales are numbers above 0"):
         windows(parts, image, (1.0, -1))
+    with pytest.raises(UserError, match="this run's task is 'labels'"):
+        windows(replace(parts, task=Labels(NAMES)), image, (1.0,))
 
 
 def test_crops_hold_objects_and_background_holds_none():

@@ -1,8 +1,9 @@
 """A classifier of tight crops, slid over an image at several scales: the step from classification to detection.
 
 For each scale the image is resized, and the classifier looks at every window of its own size, one stride of its
-coarsest map apart; boxes that overlap are thinned out (ops/suppression.py). Two ways, equal up to rounding for a
-network without padding:
+coarsest map apart; boxes that overlap are thinned out (ops/suppression.py). So that the whole image is looked at, it is
+mirrored at its right and lower edge until whole steps fit: the last windows hang over, and their boxes are cut there.
+Two ways, equal up to rounding for a network without padding:
 
     loop           every window is cut out and classified
     convolutional  the network is run once on the whole image (models/surgery/convolve.py): what windows share is
@@ -21,15 +22,18 @@ from torch import Tensor, nn
 
 from hubel.data.tight import BACKGROUND
 from hubel.errors import UserError
-from hubel.models.surgery.convolve import convolutionalise
+from hubel.models.surgery.convolve import convolutionalise, slide
 from hubel.ops.resize import resize
 from hubel.ops.suppression import suppress
 from hubel.rebuild import Parts
+from hubel.tasks.classification import Classification
 from hubel.trained import Run, read
 from hubel.training.evaluate import evaluating
 
 SCALES = (1.0, 0.71, 0.5, 0.35)
+THRESHOLD, OVERLAP = 0.5, 0.3  # how probable an object is at least; the IoU of windows that are the same object
 BATCH = 256
+SAME = 1e-3  # of the largest output: more than rounding is a difference
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,30 +53,55 @@ class Detection:
     box: tuple[float, float, float, float]
 
 
-def windows(parts: Parts, image: np.ndarray, scales: Sequence[float] = SCALES, convolutional: bool = True) -> Windows:
+def windows(
+    parts: Parts, image: np.ndarray, scales: Sequence[float] = SCALES, convolutional: bool | None = None
+) -> Windows:
     """Of an image (H, W, C) uint8 or uint16, enlarged or shrunk by each of `scales`; on the CPU.
 
-    Scales at which the image is smaller than a window are left out. Raises UserError where that is all of them, for a
-    network that can't slide, and where pixels are whitened.
+    Without `convolutional` that way is taken where it gives what the loop gives (`slides`). Scales at which the image
+    is smaller than a window are left out. Raises UserError where that is all of them, for a task that isn't
+    classification, and where pixels are whitened; for a network that can't slide where `convolutional` is asked for.
     """
     _check(parts, image, scales)
     network: Any = parts.network
     size = (parts.preprocess.channels, *parts.preprocess.size)
-    look = Whole(convolutionalise(network, size), network.strides[-1]) if convolutional else Crop(network, size)
+    step, at_once = step_of(network, size), slides(network, size) if convolutional is None else convolutional
+    look = Whole(convolutionalise(network, size)) if at_once else Crop(network, size, step)
     boxes, outputs = [], []
     with evaluating(network):
         for pixels in _scaled(parts, image, scales):
-            found = look(parts.preprocess.normalise(torch.from_numpy(pixels)[None].to(parts.device)))  # (K, h, w)
-            boxes.append(_places(found.shape[1:], network.strides[-1], size[1:], pixels.shape[:2], image.shape[:2]))
+            filled = _filled(pixels, size[1:], step)
+            found = look(parts.preprocess.normalise(torch.from_numpy(filled)[None].to(parts.device)))  # (K, h, w)
+            boxes.append(_places(found.shape[1:], step, size[1:], pixels.shape[:2], image.shape[:2]))
             outputs.append(found.flatten(1).T.float().cpu())
     return Windows(torch.cat(boxes), torch.cat(outputs))
+
+
+def step_of(network: Any, input: tuple[int, int, int]) -> int:
+    """Pixels from window to window: the stride of the coarsest map, or a quarter of the window where there is none."""
+    strides = getattr(network, "strides", ())
+    return int(strides[-1]) if strides else max(1, min(input[1:]) // 4)
+
+
+def slides(network: Any, input: tuple[int, int, int]) -> bool:
+    """Whether both ways give the same answers: tried on an image of noise that has room for 2 × 2 windows.
+
+    A network that pads sees other pixels beyond the edge of a window; a head that is no chain can't be made to slide.
+    """
+    step, like = step_of(network, input), next(network.parameters())
+    noise = torch.randn(1, input[0], input[1] + step, input[2] + step, generator=torch.Generator().manual_seed(0))
+    try:
+        found = slide(network, input, noise.to(like.device, like.dtype))
+    except UserError:
+        return False
+    return found.difference <= SAME * float(found.crops.abs().max())
 
 
 class Whole:
     """Convolutionally: images (1, C, H, W) -> (K, h, w), one place for each window that fits."""
 
-    def __init__(self, network: nn.Module, step: int):
-        self.network, self.step = network, step
+    def __init__(self, network: nn.Module):
+        self.network = network
 
     def __call__(self, images: Tensor) -> Tensor:
         return self.network(images)[0]
@@ -81,8 +110,8 @@ class Whole:
 class Crop:
     """Window by window: the same, in batches of crops."""
 
-    def __init__(self, network: Any, size: tuple[int, int, int]):
-        self.network, self.size, self.step = network, size, network.strides[-1]
+    def __init__(self, network: nn.Module, size: tuple[int, int, int], step: int):
+        self.network, self.size, self.step = network, size, step
 
     def __call__(self, images: Tensor) -> Tensor:
         _, height, width = self.size
@@ -97,10 +126,10 @@ def detect(
     image: Any,
     *,
     scales: Sequence[float] = SCALES,
-    threshold: float = 0.5,
-    most: float = 0.3,
+    threshold: float = THRESHOLD,
+    most: float = OVERLAP,
     background: str | None = BACKGROUND,
-    convolutional: bool = True,
+    convolutional: bool | None = None,
 ) -> list[Detection]:
     """Objects in an image (a path, PIL image or array), by falling probability.
 
@@ -108,7 +137,17 @@ def detect(
     an IoU above `most` the best one stays. Raises UserError as `windows` does.
     """
     parts = run.parts() if isinstance(run, Run) else run
-    found = windows(parts, read(image, parts), scales, convolutional)
+    return objects_in(windows(parts, read(image, parts), scales, convolutional), parts, threshold, most, background)
+
+
+def objects_in(
+    found: Windows,
+    parts: Parts,
+    threshold: float = THRESHOLD,
+    most: float = OVERLAP,
+    background: str | None = BACKGROUND,
+) -> list[Detection]:
+    """What the windows of one image show, thinned out; see `detect`."""
     probabilities = found.outputs.softmax(1)
     best, labels = probabilities.max(1)
     empty = parts.classes.index(background) if background in parts.classes else -1
@@ -123,6 +162,11 @@ def _detection(parts: Parts, box: Tensor, probability: float, label: int) -> Det
 
 
 def _check(parts: Parts, image: np.ndarray, scales: Sequence[float]) -> None:
+    if not isinstance(parts.task, Classification):
+        raise UserError(
+            f"A window is slid over images with one class for each window; this run's task is '{parts.task.name}'. "
+            "Train a classifier of tight crops: see docs/sliding_window.md."
+        )
     if parts.preprocess.whitening is not None:
         raise UserError("PCA and ZCA whitening know one size of image only, so a network behind them can't slide.")
     if not scales or min(scales) <= 0:
@@ -149,11 +193,18 @@ def _scaled(parts: Parts, image: np.ndarray, scales: Sequence[float]) -> Iterato
             yield resize(image, _size(image, scale))
 
 
+def _filled(image: np.ndarray, window: Sequence[int], step: int) -> np.ndarray:
+    """(H, W, C) -> (H', W', C): mirrored beyond its right and lower edge until a whole number of steps fits."""
+    down, across = (-(a - b) % step for a, b in zip(image.shape[:2], window, strict=True))
+    return np.pad(image, ((0, down), (0, across), (0, 0)), "symmetric") if down or across else image
+
+
 def _places(
     cells: Sequence[int], step: int, window: Sequence[int], seen: Sequence[int], source: Sequence[int]
 ) -> Tensor:
-    """(h · w, 4): the windows of a map, row by row, in pixels of the source image."""
+    """(h · w, 4): the windows of a map, row by row, in pixels of the source image and cut at its edges."""
     y, x = torch.meshgrid(torch.arange(cells[0]) * step, torch.arange(cells[1]) * step, indexing="ij")
     corners = torch.stack([x, y, x + window[1], y + window[0]], -1).flatten(0, 1).float()
     across, down = source[1] / seen[1], source[0] / seen[0]
-    return corners * torch.tensor([across, down, across, down])
+    edge = torch.tensor([source[1], source[0]] * 2, dtype=torch.float32)
+    return torch.minimum(corners * torch.tensor([across, down, across, down]), edge)
