@@ -129,6 +129,36 @@ def test_inference_rows_name_goals_and_what_was_not_measured():
     assert again["resnet50: hubel"] == "goal 3: missed"
 
 
+def test_masks_are_judged_by_counting(tmp_path):
+    """Intersection over union of known pixels against an obvious loop, over two images together."""
+    import numpy as np
+    from PIL import Image
+    from segmentation import judged, quality_rows, speed_rows
+
+    draws = np.random.default_rng(0)
+    truth, answers = draws.integers(0, 4, (2, 2, 9, 7), np.uint8)
+    answers[answers == 3] = 2
+    for folder in ("images", "masks"):
+        (tmp_path / "val" / folder).mkdir(parents=True)
+    for i, one in enumerate(truth):
+        Image.fromarray(one).save(tmp_path / "val" / "masks" / f"{i}.png")
+        Image.fromarray(one).save(tmp_path / "val" / "images" / f"{i}.png")
+    (tmp_path / "data.yaml").write_text("names: {0: sky, 1: road, 2: car}\nignore: 3\n")
+    kept = {"masks": answers, "masks_single": truth, "seconds": np.array(90), "parameters": np.array(5)}
+    found = judged("smp", kept, tmp_path)
+    known = truth != 3
+    wanted = [
+        (known & (truth == k) & (answers == k)).sum() / (known & ((truth == k) | (answers == k))).sum()
+        for k in range(3)
+    ]
+    assert list(found["smp"]["iou"].values()) == pytest.approx(wanted)
+    assert found["smp"]["miou"] == pytest.approx(sum(wanted) / 3) and found["smp_single"]["miou"] == 1
+    rows = quality_rows({"trained": found, "missing": {"hubel": "why"}})
+    assert rows[2][1:] == ["1.0000", "1.5", "5", "1.00", "1.00", "1.00"] and rows[3][:2] == ["hubel", "not measured"]
+    rates = {"images_per_second": {"hubel": [20.0, 30.0], "smp": [10.0, 10.0]}, "missing": {}}
+    assert speed_rows(rates)[2] == ["smp", "10.0 (10.0–10.0)", "2.50 (2.00–3.00)", "≥ 2", "met"]
+
+
 @pytest.mark.parametrize("script", ["train.py", "kill.py", "inference.py"])
 def test_help(script):
     found = subprocess.run([sys.executable, BENCH / script, "--help"], capture_output=True, text=True, check=True)

@@ -1,0 +1,207 @@
+"""hubel's U-Net against segmentation_models.pytorch's: the same encoder, images, epochs and batch, in one run.
+
+    python bench/segmentation.py --data camvid_dev [--epochs 160] [--rounds 5] [--save segmentation]
+    python bench/segmentation.py --data camvid_dev --speed-only
+    python bench/segmentation.py --data camvid_dev --quality-only --competitors hubel,smp
+
+DATA is a folder with train/images, train/masks, val/images, val/masks and a data.yaml (`names`, `ignore`). Speed: each
+competitor is a process that trains one epoch in its turn (A B A B …), after a round that warms up; images/s with all
+that an epoch reads and augments, and hubel / other round by round. Quality: each trains alone, chooses its weights on
+val as its users do, and answers for val's images in their own pixels; the mean IoU of all is counted by scikit-learn.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import traceback
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+import numpy as np
+from common import describe, machine, ratio, save, spread, table
+from turns import Competitor, Turns, in_turns
+
+from hubel.waiting import wait_briefly
+
+NAMES = ("hubel", "smp", "smp_tuned")
+SPEED_GOAL = 2.0  # hubel / smp as it comes, on a CPU with native bf16
+WHAT = {
+    "hubel": "hubel, as it comes",
+    "hubel_single": "hubel, one view",
+    "smp": "smp, as in its CamVid example",
+    "smp_tuned": "smp, with hubel's loss, optimiser, schedule",
+}
+
+
+def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, help="the folder of images and masks")
+    parser.add_argument("--competitors", default=",".join(NAMES), help="who takes part")
+    parser.add_argument("--epochs", type=int, help="of each training; what hubel chooses where left out")
+    parser.add_argument("--batch", type=int, help="images in a batch; what hubel chooses where left out")
+    parser.add_argument("--rounds", type=int, default=5, help="measured rounds of one epoch each, after a warm one")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--speed-only", action="store_true", help="no whole training")
+    parser.add_argument("--quality-only", action="store_true", help="no rounds of single epochs")
+    parser.add_argument("--json", action="store_true", help="one JSON document on standard output")
+    parser.add_argument("--save", metavar="NAME", help="write results/NAME.json and .txt")
+    parser.add_argument("--as", dest="role", help=argparse.SUPPRESS)  # this process is a competitor
+    parser.add_argument("--pipes", help=argparse.SUPPRESS)
+    parser.add_argument("--answers", type=Path, help=argparse.SUPPRESS)
+    return parser.parse_args(words)
+
+
+# Speed --------------------------------------------------------------------------------------------------------
+
+
+def speed(options: argparse.Namespace, names: Sequence[str]) -> dict[str, Any]:
+    """{"images_per_second": {name: [one per round]}, "missing": {name: reason}}; the tuned smp is no other network."""
+    chosen = [name for name in names if name != "smp_tuned" or "smp" not in names]
+    players = [Competitor(name, [__file__, *words(options, name)], environment(name)) for name in chosen]
+    return in_turns(players, options.rounds, "speed")
+
+
+def words(options: argparse.Namespace, name: str) -> list[str]:
+    """The command line of a competitor's process."""
+    given = {"data": options.data, "epochs": options.epochs, "batch": options.batch, "rounds": options.rounds}
+    pairs = [[f"--{key}", str(value)] for key, value in (given | {"seed": options.seed, "as": name}).items()]
+    return [word for pair in pairs for word in pair]
+
+
+def environment(name: str) -> dict[str, str]:
+    """What `import hubel` sets before torch is loaded; the peer runs as it comes."""
+    found: dict[str, str] = {}
+    if name == "hubel" and "OMP_WAIT_POLICY" not in os.environ:
+        wait_briefly(found)
+    return found
+
+
+def speed_rows(found: Mapping[str, Any], goal: float | None = SPEED_GOAL) -> list[list[str]]:
+    rows, rates = [["", "images/s (lowest–highest)", "hubel / it", "goal", ""]], found["images_per_second"]
+    for name, values in rates.items():
+        row = [name, spread(values).text(1), "", "", ""]
+        if name != "hubel" and "hubel" in rates:
+            against = ratio(rates["hubel"], values)
+            met = "" if goal is None else "met" if against.median >= goal else "missed"
+            row[2:] = [against.text(2), "" if goal is None else f"≥ {goal:g}", met]
+        rows.append(row)
+    return rows + [[name, "not measured", why.splitlines()[-1][:70], "", ""] for name, why in found["missing"].items()]
+
+
+# Quality ------------------------------------------------------------------------------------------------------
+
+
+def quality(options: argparse.Namespace, names: Sequence[str]) -> dict[str, Any]:
+    """{name: miou, iou by class, seconds of the training and of the whole process}; reasons in "missing"."""
+    found: dict[str, Any] = {"trained": {}, "missing": {}}
+    for name in names:
+        with tempfile.TemporaryDirectory() as folder:
+            made = Path(folder) / "answers.npz"
+            command = [sys.executable, __file__, *words(options, name), "--answers", str(made)]
+            ended = subprocess.run(command, env={**os.environ, **environment(name)}, stdout=sys.stderr)
+            if ended.returncode or not made.exists():
+                found["missing"][name] = f"its process ended with {ended.returncode}"
+                continue
+            with np.load(made, allow_pickle=False) as kept:
+                found["trained"] |= judged(name, dict(kept), options.data)
+    return found
+
+
+def judged(name: str, kept: Mapping[str, np.ndarray], data: Path) -> dict[str, Any]:
+    """One row for each set of answers: "masks", and "masks_single" where one view was asked too."""
+    found = {}
+    for key in (key for key in kept if key.startswith("masks")):
+        each = iou_by_class(data, kept[key])
+        about = {"miou": float(np.mean(list(each.values()))), "iou": each}
+        about |= {word: float(kept[word]) for word in ("seconds", "parameters")}
+        found[name + key.removeprefix("masks")] = about
+    return found
+
+
+def iou_by_class(data: Path, masks: np.ndarray) -> dict[str, float]:
+    """Intersection over union of each class, all pixels of val (n, H, W) together; neither hubel nor smp counts."""
+    from segmentation_work import Scenes
+    from sklearn.metrics import jaccard_score
+
+    scenes = Scenes(data, "val")
+    truth = np.stack([scenes.mask(i) for i in range(len(scenes))])
+    known = truth != scenes.ignore
+    each = jaccard_score(truth[known], masks[known], labels=range(len(scenes.names)), average=None, zero_division=0)
+    return dict(zip(scenes.names, map(float, each), strict=True))
+
+
+def quality_rows(found: Mapping[str, Any]) -> list[list[str]]:
+    trained = found["trained"]
+    classes = list(next(iter(trained.values()))["iou"]) if trained else []
+    rows = [["", "mIoU", "minutes", "parameters", *classes]]
+    for name, one in trained.items():
+        each = [f"{one['iou'][word]:.2f}" for word in classes]
+        about = [f"{one['miou']:.4f}", f"{one['seconds'] / 60:.1f}", f"{int(one['parameters']):,}"]
+        rows.append([WHAT.get(name, name), *about, *each])
+    return rows + [
+        [name, "not measured", why[:60], *[""] * (len(classes) + 1)] for name, why in found["missing"].items()
+    ]
+
+
+# Both ---------------------------------------------------------------------------------------------------------
+
+
+def play(options: argparse.Namespace) -> None:
+    """This process is one competitor: epochs in its turns, or one whole training."""
+    from segmentation_peers import COMPETITORS
+    from segmentation_work import Work
+
+    work = Work(options.data, options.epochs, options.batch, options.seed)
+    if options.answers:
+        np.savez(options.answers, **COMPETITORS[options.role].learn(work))
+        return
+    turns = Turns.from_pipes(options.pipes, lambda: None)
+    try:
+        COMPETITORS[options.role].take_turns(work, turns, options.rounds + 1)
+    except BaseException as fault:
+        traceback.print_exc()
+        turns.fail(f"{type(fault).__name__}: {fault}")
+
+
+def chosen_by_hubel(options: argparse.Namespace) -> argparse.Namespace:
+    """Epochs and batch, where they were left open."""
+    from hubel.api import settle_for
+
+    settings = settle_for(str(options.data), layers=[("bench", {"model": "unet"})])
+    options.epochs = options.epochs or settings["epochs"].value
+    options.batch = options.batch or settings["batch_size"].value
+    options.data = options.data.absolute()
+    return options
+
+
+def main() -> int:
+    options = arguments()
+    if options.role:
+        play(options)
+        return 0
+    options, about, names = chosen_by_hubel(options), machine(), options.competitors.split(",")
+    text = [describe(about), f"{options.data.name}: {options.epochs} epochs, batches of {options.batch}"]
+    content: dict[str, Any] = {"machine": about, "command": sys.argv[1:], "epochs": options.epochs}
+    content["batch"] = options.batch
+    if not options.quality_only:
+        content["speed"] = speed(options, names)
+        text += ["", table(speed_rows(content["speed"], SPEED_GOAL if about["bf16"] else None))]
+    if not options.speed_only:
+        content["quality"] = quality(options, names)
+        text += ["", table(quality_rows(content["quality"]))]
+    if options.save:
+        save(options.save, content, "\n".join(text))
+    print(json.dumps(content) if options.json else "\n".join(text))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
