@@ -2,10 +2,14 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
+from hubel.data.dataset import Dataset
+from hubel.data.images import ArrayImages
+from hubel.data.objects import CROWD, Objects
 from hubel.errors import UserError
-from hubel.settle import settle
+from hubel.settle import facts_of, settle
 from hubel.training.auto import Facts
 
 PHOTOS = Facts(
@@ -33,10 +37,56 @@ def test_another_schedule_takes_none_of_the_recipes_numbers():
     assert settled(**{"schedule.name": "constant"}, epochs=4)["schedule.warmup"].source != "recipe"
 
 
-@pytest.mark.parametrize(("columns", "told"), [(("objects",), "carry objects, and no task"), ((), "no labels")])
-def test_what_no_task_learns_from_is_named(columns, told):
-    with pytest.raises(UserError, match=told):
-        settle([], replace(PHOTOS, columns=columns), None, "photos")
+def test_where_there_is_nothing_to_learn_from_it_is_said():
+    with pytest.raises(UserError, match="no labels"):
+        settle([], replace(PHOTOS, columns=()), None, "photos")
+
+
+@pytest.mark.parametrize(
+    ("facts", "task"),
+    [
+        ({"classes": 3}, "localisation"),
+        ({"classes": 1}, "box"),
+        ({"classes": 3, "joints": 5}, "heatmap"),
+        ({"classes": 1, "joints": 17, "crowded": 40}, "heatmap"),  # each is cut out
+        ({"classes": 3, "crowded": 1}, "--task localisation"),
+        ({"classes": 1, "crowded": 1}, "--task box"),
+        ({"classes": 3, "joints": 5, "crowded": 1}, "--task localisation.*--task heatmap"),
+    ],
+)
+def test_the_task_of_images_with_objects(facts, task):
+    facts = replace(PHOTOS, columns=("objects",), **facts)
+    if "--" in task:
+        with pytest.raises(UserError, match=f"1 images show several objects, .*{task}"):
+            settle([], facts, None, "photos")
+        return
+    settings = settle([], facts, None, "photos")
+    assert (settings["task"].value, settings["task"].source) == (task, "auto")
+    assert settings["model.widths"].value == (16, 32, 64, 128) and settings["model"].reason.startswith("one-object")
+    assert settings["epochs"].value == 10
+
+
+def test_facts_of_objects():
+    """Crowds are no second object; one image without joints does not hide those of another."""
+    points = np.zeros((4, 2, 3), np.float32)
+    points[2, 1] = 5, 5, 1
+    boxes, labels = np.tile([0.0, 0, 4, 4], (4, 1)), np.zeros(4, np.int64)
+    flags = np.array([0, CROWD, 0, 0], np.uint8)
+    objects = Objects(np.array([0, 2, 4]), boxes, labels, flags=flags, keypoints=points)
+    images = ArrayImages(np.zeros((2, 8, 8, 3), np.uint8))
+    facts = facts_of(Dataset("two", images, {"objects": objects}, ("cat",)))
+    assert (facts.crowded, facts.joints) == (1, 2)
+    unlabelled = replace(objects, keypoints=np.zeros((4, 2, 3), np.float32))
+    assert facts_of(Dataset("two", images, {"objects": unlabelled}, ("cat",))).joints == 0
+
+
+def test_another_network_leaves_the_recipe_of_one_object_out():
+    facts = replace(PHOTOS, columns=("label", "objects"))
+    asked = {"task": "localisation", "model": "resnet18"}
+    assert "model.widths" not in settle([("command line", asked)], facts, None, "photos")
+    again = settle([("command line", {"task": "localisation"})], facts, None, "photos")
+    assert again["model.logit_scale"].value == 1.0
+    assert settle([], facts, None, "photos")["task"].value == "classification"
 
 
 @pytest.mark.parametrize(

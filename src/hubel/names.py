@@ -142,6 +142,7 @@ RECIPES: Table = {
     "fashion-mnist": "hubel.recipes.fashion_mnist",
     "fashion-mnist-long": "hubel.recipes.fashion_mnist_long",
     "small-photos": "hubel.recipes.small_photos",
+    "one-object": "hubel.recipes.one_object",
 }
 LOGGERS: Table = {"tensorboard": "hubel.training.callbacks:TensorBoard"}
 EXPLANATIONS: Table = {"cam": "hubel.explain.cam:cam"}

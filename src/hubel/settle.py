@@ -12,10 +12,12 @@ import numpy as np
 
 from hubel import names
 from hubel.data.dataset import Dataset
+from hubel.data.largest import single
+from hubel.data.objects import Objects
 from hubel.errors import UserError
 from hubel.options import convert, flatten, flatten_nested, reject_what_does_not_apply, settings_of
 from hubel.recipe import OPEN_GROUPS, Recipe, Setting
-from hubel.training import auto
+from hubel.training import auto, auto_objects
 
 IMAGES, SIDES = (5_000, 200_000), (16, 64)  # how far from what they were measured on recipes are trusted
 Layers = list[tuple[str, Mapping[str, Any]]]  # (where from, flat options); later ones win
@@ -43,7 +45,19 @@ def facts_of(dataset: Dataset) -> auto.Facts:
         mirror=bool(mirror),
         mirror_reason=reason,
         traits=dataset.traits,
+        **_objects_of(dataset),
     )
+
+
+def _objects_of(dataset: Dataset) -> dict[str, int]:
+    """How many images show several objects, and how many joints an object has."""
+    objects = dataset.annotations.get("objects")
+    if not isinstance(objects, Objects):
+        return {}
+    counts = np.bincount(objects.images[single(objects)], minlength=len(objects))
+    points = objects.keypoints
+    joints = points.shape[1] if points.ndim == 3 and (points[..., 2] > 0).any() else 0
+    return {"crowded": int((counts > 1).sum()), "joints": joints}
 
 
 def settle(layers: Layers, facts: auto.Facts, recipe_name: str | None, dataset: str) -> dict[str, Setting]:
@@ -86,19 +100,21 @@ def choose_recipe(
     """The recipe that was measured on such data, unless another network or task is asked for."""
     if name is not None:
         return name, "asked for"
-    found, reason = _recipe_for(facts, dataset)
+    found, reason = _recipe_for(facts, dataset, auto.task_of(facts, asked))
     if found is None:
         return None, ""
     options = names.resolve(names.RECIPES, found).OPTIONS
     if "weights" in asked and asked["weights"].value is not None:
         return None, ""
     for key in ("model", "task"):
-        if key in asked and asked[key].value not in (None, options.get(key)):
+        if key in asked and key in options and asked[key].value not in (None, options[key]):
             return None, ""
     return found, reason
 
 
-def _recipe_for(facts: auto.Facts, dataset: str) -> tuple[str | None, str]:
+def _recipe_for(facts: auto.Facts, dataset: str, task: str) -> tuple[str | None, str]:
+    if task in auto_objects.ONE_OBJECT:
+        return "one-object", f"the task {task}"
     if dataset in names.RECIPES:
         return dataset, "measured on this dataset"
     sides = (facts.height, facts.width)

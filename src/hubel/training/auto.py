@@ -15,7 +15,7 @@ from hubel.data.policies import options_of, policy
 from hubel.data.preprocess import OWN_SIZE_UP_TO
 from hubel.errors import UserError
 from hubel.recipe import AugmentOptions, Setting
-from hubel.training import auto_transfer, machine
+from hubel.training import auto_objects, auto_transfer, machine
 
 IMAGES_TO_SEE = 600_000  # where no recipe was measured: epochs = this / n, between 5 and 100
 BF16_FROM = 2_000_000  # multiply-adds an image, on a CPU: LeNet-5 has 0.4 million and gains nothing, 9 million do
@@ -39,6 +39,8 @@ class Facts:
     mirror_reason: str
     pretrained: int | None = None  # the side that pretrained weights were trained at
     traits: Mapping[str, Any] = field(default_factory=dict)  # what else the dataset says of its images
+    crowded: int = 0  # images that show several objects
+    joints: int = 0  # labelled keypoints of an object, 0 where no object has any
 
 
 DENSE_TASKS = ("segmentation",)  # tasks by name whose outputs are maps
@@ -74,11 +76,17 @@ def _task(facts: Facts, get: Callable[[str], Any]) -> tuple[Any, str]:
     if "mask" in facts.columns:
         return "segmentation", "the images carry masks"
     if "objects" in facts.columns:
-        raise UserError(
-            "The images carry objects, and no task here learns from these yet by itself: it takes one label, several "
-            "labels, numbers or a mask per image. `hubel data` shows what is there; --task chooses."
-        )
+        return auto_objects.task(facts.classes, facts.crowded, facts.joints)
     raise UserError("The images carry no labels and no numbers, so there is nothing to learn from them.")
+
+
+def task_of(facts: Facts, settings: Mapping[str, Setting]) -> str:
+    """The task that is asked for, else the one that `auto` will choose."""
+
+    def get(key: str) -> Any:
+        return settings[key].value if key in settings else None
+
+    return str(get("task") or _task(facts, get)[0])
 
 
 def _model(facts: Facts, get: Callable[[str], Any]) -> tuple[Any, str]:
@@ -170,6 +178,8 @@ def _epochs(facts: Facts, get: Callable[[str], Any]) -> tuple[int, str]:
     if get("task") in DENSE_TASKS:
         epochs = round(min(max(DENSE_TO_SEE / max(facts.n_train, 1), 10), 100))
         return epochs, f"until {DENSE_TO_SEE:,} images are seen, each with thousands of pixels, in 10 to 100 epochs"
+    if get("task") in auto_objects.ONE_OBJECT:
+        return auto_objects.epochs(facts.n_train)
     epochs = round(min(max(IMAGES_TO_SEE / max(facts.n_train, 1), 5), 100))
     return epochs, f"until {IMAGES_TO_SEE:,} images are seen, {facts.n_train:,} an epoch, in 5 to 100 epochs"
 
