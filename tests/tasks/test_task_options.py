@@ -9,6 +9,7 @@ from small_parts import Small
 from task_examples import CLASSES, batch_of, dataset
 from torch import nn
 
+from hubel.data.shapes import shapes
 from hubel.errors import UserError
 from hubel.tasks.base import write_prior
 from hubel.tasks.binary import Binary
@@ -18,6 +19,7 @@ from hubel.tasks.labels import Labels
 from hubel.tasks.one_of_k import balanced
 from hubel.tasks.perceptron import Perceptron
 from hubel.tasks.regression import NumberPredictions, Regression
+from hubel.tasks.segmentation import Segmentation
 from hubel.types import Batch
 
 DATA = dataset()
@@ -259,3 +261,18 @@ def test_the_metric_of_a_training_gives_all_but_the_loss(classes):
         assert expected.pop("loss") > 0
         assert light.compute() == expected
         assert ("top5" in expected) == (classes >= 20)
+
+
+@pytest.mark.parametrize("power", [0.0, 0.5, 1.0])
+def test_rare_classes_of_pixels_count_more_by_a_power_of_how_rare_they_are(power):
+    data = shapes(count=6, size=32, classes=3, kind="segmentation").with_splits({"train": np.arange(6)})
+    pixels = sum(np.bincount(data.annotations["mask"].read(i).ravel(), minlength=256)[:4] for i in range(6))
+    present = pixels > 0
+    found = Segmentation(data.classes, inverse_frequency=power).fitted(data, np.arange(6))
+    if not power:
+        assert found.class_weights is None
+        return
+    wanted = (pixels.sum() / (present.sum() * pixels[present])) ** power
+    np.testing.assert_allclose(np.array(found.class_weights)[present], wanted, rtol=1e-9)
+    given = Segmentation(data.classes, class_weights=(1.0, 2.0, 3.0, 4.0), inverse_frequency=power)
+    assert given.fitted(data, np.arange(6)).class_weights == (1.0, 2.0, 3.0, 4.0)

@@ -11,6 +11,7 @@ moved back; while training, in those of the batch.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -99,7 +100,8 @@ class Segmentation(Streaming):
 
     def count(self, predictions: Any, targets: PixelClasses) -> PixelCounts:
         """Of a batch; on the CPU where borders are measured."""
-        each = [self._image(predictions, targets, row) for row in range(len(predictions))]
+        with ThreadPoolExecutor(torch.get_num_threads()) as threads:  # most calls release the lock
+            each = list(threads.map(lambda row: self._image(predictions, targets, row), range(len(predictions))))
         loss = self._losses(predictions.probabilities, targets.values)
         confusion, answered, borders, near, regions = (torch.stack(parts) for parts in zip(*each, strict=True))
         sure = predictions.probabilities.amax(1).mean((1, 2))

@@ -49,7 +49,8 @@ class Segmentation(Task):
     focal: float = 0.0
     gamma: float = 2.0  # focal: how much less easy pixels count
     class_weights: tuple[float, ...] | None = None  # K numbers >= 0
-    balance: bool = False  # class weights n / (K·n_k) from the pixels of the training part
+    inverse_frequency: float = 0.5  # p of class weights (n / (K·n_k))^p from the training part's pixels; 0: alike
+    balance: bool = False  # p = 1
     border_weight: float = 0.0  # w0 of ops/border_weights.py: how much thin borders between cells count; 10 in U-Net
     border_sigma: float = 5.0  # pixels of the network's input: how wide such borders are
     tolerance: float = 0.0075  # of the image's diagonal: how far off a border is still met
@@ -61,7 +62,7 @@ class Segmentation(Task):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for option in ("cross_entropy", "dice", "focal", "gamma", "border_weight"):
+        for option in ("cross_entropy", "dice", "focal", "gamma", "border_weight", "inverse_frequency"):
             check_range(option, getattr(self, option), 0, float("inf"), closed=True)
         check_range("border_sigma", self.border_sigma, 0, float("inf"))
         check_range("tolerance", self.tolerance, 0, 1)
@@ -107,9 +108,11 @@ class Segmentation(Task):
     def fitted(self, dataset: Dataset, index: np.ndarray) -> Self:
         found = replace(self, classes=tuple(dataset.annotations[self.target].classes))  # with a background
         check_numbers("class_weights", self.class_weights, len(found.classes))
-        if not self.balance:
+        power = 1.0 if self.balance else self.inverse_frequency
+        if found.class_weights is not None or not power:
             return found
-        return replace(found, class_weights=balanced(found.counts(dataset, index)), balance=False)
+        weights = np.array(balanced(found.counts(dataset, index))) ** power
+        return replace(found, class_weights=tuple(weights.tolist()), balance=False)
 
     def counts(self, dataset: Dataset, index: np.ndarray) -> np.ndarray:
         """(K,) pixels of each class in the masks of `index`, of at most COUNTED evenly spaced ones."""

@@ -44,7 +44,7 @@ class Facts:
 
 
 DENSE_TASKS = ("segmentation",)  # tasks by name whose outputs are maps
-DENSE_TO_SEE = 15_000  # images: epochs = this / n, between 10 and 100
+DENSE_TO_SEE = 27_000  # images: epochs = this / n, between 10 and 180
 DENSE_PIXELS = 800_000  # of a batch: 16 images of 224 x 224
 TRAIN_SHARE = 0.7  # of the side: what crops of 35 to 100 % of the area fill without a change of scale, on average
 DENSE_AUGMENT = {"brightness": 0.3, "contrast": 0.3, "cutout": 0}
@@ -176,8 +176,8 @@ def _epochs(facts: Facts, get: Callable[[str], Any]) -> tuple[int, str]:
     if get("weights") is not None:
         return auto_transfer.epochs(facts.n_train, get)
     if get("task") in DENSE_TASKS:
-        epochs = round(min(max(DENSE_TO_SEE / max(facts.n_train, 1), 10), 100))
-        return epochs, f"until {DENSE_TO_SEE:,} images are seen, each with thousands of pixels, in 10 to 100 epochs"
+        epochs = round(min(max(DENSE_TO_SEE / max(facts.n_train, 1), 10), 180))
+        return epochs, f"until {DENSE_TO_SEE:,} images are seen, each with thousands of pixels, in 10 to 180 epochs"
     if get("task") in auto_objects.ONE_OBJECT:
         return auto_objects.epochs(facts.n_train)
     epochs = round(min(max(IMAGES_TO_SEE / max(facts.n_train, 1), 5), 100))
