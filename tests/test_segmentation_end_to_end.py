@@ -5,6 +5,7 @@ import pytest
 
 import hubel
 from hubel.ensemble import Ensemble
+from hubel.together import Together
 from hubel.training.callbacks import Callback
 
 SOURCE = "shapes:count=30,size=24x32,classes=3,most=2,kind=segmentation"
@@ -63,6 +64,21 @@ def test_views_are_compared_with_the_single_view(run):
     plain, mirrored = (single, both) if run.settings["views"].value == "single" else (both, single)
     assert plain.metrics["miou"] == pytest.approx(run.metrics["test"]["miou"], abs=1e-6)
     assert plain.metrics["loss"] != mirrored.metrics["loss"]
+
+
+def test_an_ensemble_judges_maps_a_few_images_at_a_time(run, monkeypatch):
+    """Three times the same network is that network; of maps no more than two images' are kept at once."""
+    sizes = []
+    monkeypatch.setattr("hubel.ensemble.MAPS", 2)
+    add = Together.add
+    monkeypatch.setattr(Together, "add", lambda self, found: (sizes.append(len(found)), add(self, found)))
+    (judged,) = Ensemble([run, run, run]).evaluate("dev").values()
+    assert judged.n == sum(sizes) / 3 and max(sizes) <= 2 < len(sizes) / 3 + 1
+    own = run.metrics["dev"]
+    for row in judged.rows:
+        assert row.metrics.keys() == own.keys()
+        assert row.metrics == pytest.approx(own, abs=1e-6, nan_ok=True)
+    assert judged.uncertainty["information"] == pytest.approx(0, abs=1e-6)
 
 
 def test_predictions_in_words_for_images_of_any_size(run):

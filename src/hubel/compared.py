@@ -7,7 +7,7 @@ shown all the more against one that was chosen without looking.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -50,9 +50,7 @@ class Row:
 
 
 def look(session: Session, name: str, found: Evaluation) -> Seen:
-    """Keep of an evaluation what comparing it needs: of maps only their counts, which are drawn anew many times."""
-    predictions, targets = session.task.condensed(found.predictions, found.targets)
-    found = replace(found, predictions=predictions, targets=targets)
+    """Keep of an evaluation, as `condensed` leaves it, what comparing it needs."""
     interval, right = intervals(session, found).get(session.task.primary.metric), rightness(session, found)
     return Seen(name, found, interval, right)
 

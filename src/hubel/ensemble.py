@@ -10,30 +10,30 @@ differ by, H(p) − mean H(p_m), the mutual information between the answer and w
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from hubel import compared, outcome
 from hubel.data.check import check_files
+from hubel.data.loader import Loader
 from hubel.driver import join_processes
 from hubel.errors import UserError
 from hubel.parts import load_dataset
 from hubel.recipe import VIEWS
 from hubel.session import Session
 from hubel.source import same_data
-from hubel.tasks.base import Task
+from hubel.together import Gathered, Together, Uncertainty
 from hubel.trained import Run, named, read
 from hubel.training import distributed
 from hubel.training.evaluate import Evaluation
-from hubel.types import Predictions, map_tensors
 from hubel.voting import Member, check_alike, common_parts, networks_of, steps_of
 
+MAPS = 32  # images whose maps every member predicts before the next ones
 COMBINE = ("predictions", "weights", "steps", "none")
 
 
@@ -48,6 +48,45 @@ class Judged:
     def settings(self) -> dict[str, Any]:
         rows = [row.settings() for row in self.rows]
         return {"rows": rows, "n": self.n, **({"uncertainty": self.uncertainty} if self.uncertainty else {})}
+
+
+@dataclass
+class Seat:
+    """A run's session on the data that is judged, its loader, and whose weights the network has."""
+
+    session: Session
+    loader: Loader
+    member: Member | None = None
+
+
+class Seats:
+    """Members with their sessions on `dataset`. The run of the member before is kept; of maps all runs are, for they
+    are asked again in the next round. `stack` closes the loaders.
+    """
+
+    def __init__(self, dataset: Any, stack: ExitStack):
+        self.dataset, self.stack = dataset, stack
+        self._seats: dict[Path, Seat] = {}
+
+    def evaluate(self, member: Member, part: str, rows: np.ndarray) -> tuple[Session, Evaluation]:
+        """The member's session, and its predictions of `rows` as they are, which `part` is for now."""
+        seat = self._seat(member)
+        if seat.member is not member:
+            seat.session, seat.member = member.equip(seat.session), member
+        dataset = seat.session.dataset
+        session = replace(seat.session, dataset=dataset.with_splits({**dataset.splits, part: rows}))
+        found = outcome.judge(session, [part], session.autocast, seat.loader, member.during, whole=True)
+        return seat.session, found[part]
+
+    def _seat(self, member: Member) -> Seat:
+        place = member.run.path
+        if place not in self._seats:
+            session = member.run.session_on(self.dataset)
+            if not session.task.dense:
+                self.stack.close()
+                self._seats.clear()
+            self._seats[place] = Seat(session, self.stack.enter_context(session.plain()))
+        return self._seats[place]
 
 
 class Ensemble:
@@ -110,35 +149,36 @@ class Ensemble:
         return dataset if dataset.splits else dataset.with_splits({"test": dataset.usable()})
 
     def _judge(self, dataset: Any, part: str) -> Judged:
-        seen: list[compared.Seen] = []
-        session: Any = None
-        together: Any = None
-        last: Any = None
+        """Maps are judged a few images at a time by all members: of these only counts are kept."""
         same = self.members == self.singles  # then each is looked through once
-        for member, session in self._sessions(self.singles, dataset):
-            last = _evaluated(session, member, part)
-            seen.append(compared.look(session, member.name, last))
-            together = together or Together(session.task)
-            if same:
-                together.add(last.predictions)
-        count = len(seen)
-        for member, session in self._sessions([] if same else self.members, dataset):
-            last = _evaluated(session, member, part)
-            together.add(last.predictions)
-        if self.members:
-            seen.append(compared.look(session, self.name, together.evaluation(last)))
-        self.what = together.what()
-        rows = compared.rows(session, seen, count)
-        uncertainty = together.summary(seen[-1].right) if together.count > 1 else {}
-        return Judged(rows, len(seen[-1].found.index), uncertainty)
+        members = [*self.singles, *([] if same else self.members)]
+        ways = [Gathered(member.name) for member in self.singles]
+        average, sure = Gathered(self.name), Uncertainty()
+        session: Any = None
+        last: Any = None
+        with ExitStack() as stack:
+            seats = Seats(dataset, stack)
+            for rows in self._rounds(dataset.splits[part]):
+                together: Any = None
+                for place, member in enumerate(members):
+                    session, last = seats.evaluate(member, part, rows)
+                    together = together or Together(session.task)
+                    if place < len(ways):
+                        ways[place].add(session.task, last)
+                    if same or place >= len(ways):
+                        together.add(last.predictions)
+                if self.members:
+                    average.add(session.task, together.evaluation(last))
+                    sure.add(together)
+                    self.what = together.what()
+        seen = [compared.look(session, way.name, way.whole()) for way in [*ways, *([average] if self.members else [])]]
+        return Judged(compared.rows(session, seen, len(ways)), len(seen[-1].found.index), sure.summary(seen[-1].right))
 
-    def _sessions(self, members: Sequence[Member], dataset: Any) -> Iterator[tuple[Member, Session]]:
-        """Each member with its session; a run's parts are built once for all of its members."""
-        run, session = None, None
-        for member in members:
-            if member.run is not run or session is None:
-                run, session = member.run, member.run.session_on(dataset)
-            yield member, member.equip(session)
+    def _rounds(self, index: np.ndarray) -> list[np.ndarray]:
+        """Positions that are predicted together: all of them, of maps a few."""
+        if not self.runs[0].parts().task.dense:
+            return [index]
+        return np.array_split(index, max(-(-len(index) // MAPS), 1))
 
     def predict(self, images: Iterable[Any]) -> list[dict[str, Any]]:
         """One dict per image as `Run.predict` gives it, of the average; with `uncertainty` where there are several."""
@@ -155,89 +195,6 @@ class Ensemble:
             return []
         found = outcome.in_words(parts, together.mean(), pixels)
         return [{**row, **together.row(i)} for i, row in enumerate(found)]
-
-
-class Together:
-    """The running mean of predictions, and how unsure and how different they are. Predictions of n images each."""
-
-    def __init__(self, task: Task):
-        self.task, self.count = task, 0
-        self._sum: Any = None
-        self._squares: Any = None
-        self._entropy: Any = None
-
-    def add(self, predictions: Any) -> None:
-        exact = map_tensors(predictions, lambda tensor: tensor.double())
-        squares, entropy = map_tensors(exact, torch.square), self.task.entropy(exact)
-        self.count += 1
-        if self.count == 1:
-            self._like, self._sum, self._squares, self._entropy = predictions, exact, squares, entropy
-            return
-        self._sum, self._squares = _plus(self._sum, exact), _plus(self._squares, squares)
-        self._entropy = None if entropy is None else self._entropy + entropy
-
-    def what(self) -> str:
-        """The names of the numbers that are averaged: probabilities, values …"""
-        return ", ".join(self._like.arrays()) if self.count else ""
-
-    def mean(self) -> Predictions:
-        return map_tensors(self._sum, lambda tensor: (tensor / self.count).float())
-
-    def entropy(self) -> Tensor | None:
-        """(n,) nats, of the mean; None where the task gives no probabilities."""
-        return self.task.entropy(map_tensors(self._sum, lambda tensor: tensor / self.count))
-
-    def information(self) -> Tensor | None:
-        """(n,) nats: what the members differ by."""
-        total = self.entropy()
-        return None if total is None else (total - self._entropy / self.count).clamp(min=0)
-
-    def deviation(self) -> Tensor | None:
-        """(n, D): of numbers over the members, in their units; None for other tasks."""
-        if not hasattr(self._sum, "values") or self.count < 2:
-            return None
-        mean = self._sum.values / self.count
-        return (self._squares.values / self.count - mean**2).clamp(min=0).sqrt()
-
-    def row(self, i: int) -> dict[str, Any]:
-        """The uncertainty of image i, JSON-ready; {} of one member."""
-        total, apart, deviation = self.entropy(), self.information(), self.deviation()
-        if self.count < 2 or (total is None and deviation is None):
-            return {}
-        found: dict[str, Any] = {"members": self.count}
-        if total is not None and apart is not None:
-            found |= {"entropy": float(total[i]), "information": float(apart[i])}
-        return {"uncertainty": found | ({} if deviation is None else {"deviation": deviation[i].tolist()})}
-
-    def summary(self, right: np.ndarray | None) -> dict[str, float]:
-        """Means over the images: of all, and of those that were answered right and wrong."""
-        total, apart = self.entropy(), self.information()
-        if total is None or apart is None:
-            return {}
-        found = {"entropy": float(total.mean()), "information": float(apart.mean())}
-        if right is not None and len(right) == len(total) and right.any() and not right.all():
-            rows = torch.from_numpy(right)
-            for word, chosen in (("right", rows), ("wrong", ~rows)):
-                found |= {f"entropy.{word}": float(total[chosen].mean())}
-                found |= {f"information.{word}": float(apart[chosen].mean())}
-        return found
-
-    def evaluation(self, like: Evaluation) -> Evaluation:
-        """The mean judged on the images, targets and weights of one member's evaluation."""
-        metric, mean = self.task.metric(), self.mean()
-        metric.update(mean, like.targets, like.weights)
-        scores = self.task.scores(mean, like.targets)
-        return Evaluation(metric.compute(), like.index, mean, like.targets, scores, like.weights)
-
-
-def _plus(one: Any, other: Any) -> Any:
-    """The sum of two predictions, tensor by tensor."""
-    return map_tensors(type(one).mean([one, other]), lambda tensor: 2 * tensor)
-
-
-def _evaluated(session: Session, member: Member, part: str) -> Evaluation:
-    with session.plain() as loader:
-        return outcome.judge(session, [part], session.autocast, loader, member.during, whole=True)[part]
 
 
 def _check(combine: str, snapshots: int | None, samples: int, views: str | None) -> None:

@@ -195,8 +195,12 @@ class Predictions:
 
     @classmethod
     def mean(cls, views: Sequence[Self]) -> Self:
-        """The average over several views (mirrored, cropped) or networks of the same images."""
-        return _combine(list(views), lambda tensors: torch.stack(tensors).mean(0))
+        """The average over several views (mirrored, cropped) or networks of the same images.
+
+        Predictions within it (those of a Joint) are averaged in their own way; whole numbers are the first one's.
+        """
+        names = [f.name for f in fields(views[0])]
+        return replace(views[0], **{name: _mean([getattr(view, name) for view in views]) for name in names})
 
     def back(self, move: Tensor) -> Self:
         """What was predicted of a view, as a prediction of the image itself.
@@ -225,6 +229,15 @@ def _combine(values: list[Any], function) -> Any:
         names = [f.name for f in fields(first)]
         return replace(first, **{n: _combine([getattr(value, n) for value in values], function) for n in names})
     return first
+
+
+def _mean(values: list[Any]) -> Any:
+    first = values[0]
+    if isinstance(first, Tensor):
+        return torch.stack(values).mean(0) if first.is_floating_point() else first
+    if isinstance(first, Mapping):
+        return {key: _mean([value[key] for value in values]) for key in first}
+    return type(first).mean(values) if isinstance(first, Predictions) else first
 
 
 def _cat(values: list[Any]) -> Any:

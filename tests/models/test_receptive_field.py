@@ -12,6 +12,7 @@ from hubel.models.base import Network
 from hubel.models.convnet import small_cnn
 from hubel.models.cost import map_fields, profile
 from hubel.models.lenet import lenet5
+from hubel.models.patchwise import patchwise
 from hubel.models.receptive_field import of_image
 from hubel.models.resnet_cifar import resnet20
 from hubel.nn.local import LocallyConnected2d
@@ -213,3 +214,22 @@ def test_jumps_are_the_strides_of_the_contract_and_starts_its_starts(name, netwo
     assert [one.rows.jump for one in found] == list(network.strides)
     if hasattr(network, "starts"):
         assert [one.rows.start for one in found] == list(network.starts)
+
+
+def test_patches_see_what_was_cut_out():
+    """A classifier on patches: whatever it does inside, a cell depends on its patch, also where cells and a map of
+    the patch happen to have the same sides; what follows on the map of answers adds to it."""
+
+    def run(x, inside, after):
+        windows = x.unfold(2, 16, 4).unfold(3, 16, 4)  # (1, 1, h, w, 16, 16)
+        h, w = windows.shape[2:4]
+        answers = inside(windows.permute(0, 2, 3, 1, 4, 5).flatten(0, 2)).mean((2, 3))
+        return after(answers.unflatten(0, (-1, h, w)).movedim(3, 1))
+
+    for height, width in ((61, 67), (74, 74)):  # the second: 15 × 15 cells, and maps of 15 × 15 inside
+        network = Positive([conv(2), conv(3)], run)
+        check(network, height, width)
+        found = field(network, height, width)
+        assert (found.rows.size, found.rows.jump, found.cut) == (16 + 2 * 4, 4, 0)
+    found = map_fields(patchwise(classes=3, input=(3, 32, 32)), (3, 32, 32))
+    assert [(one.rows.size, one.rows.jump, one.rows.start) for one in found] == [(32, 4, 2)]

@@ -13,8 +13,11 @@ from hubel.data.shapes import shapes
 from hubel.errors import UserError
 from hubel.metrics.segmentation import iou
 from hubel.models.base import Network
+from hubel.tasks.classification import Classification
 from hubel.tasks.dense import SegmentationPredictions, mirrored_edge
+from hubel.tasks.joint import Joint, JointPredictions
 from hubel.tasks.segmentation import Segmentation
+from hubel.together import Together
 from hubel.training.evaluate import evaluate, predict
 from hubel.training.step import Trainee, gradients
 from hubel.types import Batch, PixelClasses
@@ -140,6 +143,47 @@ def test_views_are_brought_back(views):
     off = (found.probabilities - plain.probabilities).abs()
     assert off[..., 2:-2, 2:-2].max() < (1e-6 if views == "mirror" else 0.02)
     assert torch.equal(found.matrices, batch.matrices)
+
+
+def test_maps_in_a_joint_task_stay_maps():
+    """Views are brought back, a few images are shown at once, and what is wrong is ranked, as of the task alone."""
+    task = Joint({"fine": Segmentation(CLASSES), "coarse": Segmentation(CLASSES)})
+    batch, network = batch_of(3), Pixels(task)
+    alone = Segmentation(CLASSES)
+    known = {"fine": torch.ones(3).bool(), "coarse": torch.tensor([True, False, True])}
+    targets = {name: {"target": batch.targets, "valid": valid} for name, valid in known.items()}
+    found = predict(network, task, replace(batch, targets=targets), "mirror", torch.no_grad).parts["coarse"]
+    with torch.no_grad():
+        own = [
+            network.head.of("coarse")(network.maps(images)).softmax(1)
+            for images in (batch.images, batch.images.flip(-1))
+        ]
+    torch.testing.assert_close(found.probabilities, (own[0] + own[1].flip(-1)) / 2)
+    assert task.dense and not Joint({"kind": Classification(("a", "b"))}).dense
+    assert found.sizes.dtype == batch.sizes.dtype and torch.equal(found.matrices, batch.matrices)
+    kept, truth = task.condensed(JointPredictions({"fine": found, "coarse": found}), targets)
+    ranked, wanted = task.rankings(kept, truth), alone.rankings(*alone.condensed(found, batch.targets))
+    assert list(ranked) == [f"{name}: {kind}" for name in known for kind in wanted]
+    for kind, errors in wanted.items():
+        torch.testing.assert_close(ranked[f"fine: {kind}"], errors, equal_nan=True)
+        assert ranked[f"coarse: {kind}"][1].isnan() and not (errors[1].isnan() and kind == "background")
+
+
+def test_many_networks_are_averaged_alike():
+    """Each of five counts the same, whatever its size; how unsure they are together and apart, by hand."""
+    each = [torch.rand(2, 3, side, side).softmax(1) for side in (12, 6, 12, 4, 12)]
+    matrices = [torch.diag(torch.tensor([p.shape[2] / 12, p.shape[2] / 12, 1.0])).expand(2, 3, 3) for p in each]
+    together = Together(Segmentation(CLASSES))
+    for p, matrix in zip(each, matrices, strict=True):
+        together.add(SegmentationPredictions(p, matrix, torch.tensor([[12, 12]] * 2)))
+    large = [F.interpolate(p, (12, 12), mode="bilinear") for p in each]
+    mean = sum(large) / 5
+    found = together.mean()
+    torch.testing.assert_close(found.probabilities, mean, atol=1e-5, rtol=1e-5)
+    assert found.sizes.tolist() == [[12, 12]] * 2 and torch.equal(found.matrices, matrices[0])
+    entropy = [-(p * p.log()).sum(1).mean((1, 2)) for p in (mean, *each)]
+    torch.testing.assert_close(together.entropy(), entropy[0], atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(together.information(), entropy[0] - sum(entropy[1:]) / 5, atol=1e-5, rtol=1e-4)
 
 
 def test_images_are_scored_in_their_own_pixels():

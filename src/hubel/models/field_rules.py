@@ -24,6 +24,10 @@ def after(operation: Any, args: Sequence[Any], output: Any, known: Found) -> Fie
     first = output[0] if isinstance(output, (list, tuple)) else output
     if not fields or not isinstance(first, Tensor):
         return None
+    patches = next((field for field in fields if field.cut), None)
+    if patches is not None:
+        back = first.ndim == 4 and first.shape[0] == patches.cut and first.shape[-2:] == patches.cells
+        return replace(patches, cut=0) if back else patches  # a map of the images again
     rule = RULES.get(name_of(operation))
     if rule is not None:
         return rule(args, first, known)
@@ -157,13 +161,14 @@ def _patches(args: Sequence[Any], out: Tensor, known: Found) -> Field | None:
 
 
 def _unfold(args: Sequence[Any], out: Tensor, known: Found) -> Field | None:
-    """Tensor.unfold: windows of one axis, as a new last axis."""
+    """Tensor.unfold: windows of one axis, as a new last axis. Of both axes they are patches, each looked at alone."""
     x, dim, size, step = args
     field = known(x)
     if field is None or dim % x.ndim not in (2, 3):
         return field
     name = ("rows", "columns")[dim % x.ndim - 2]
-    return replace(field, **{name: getattr(field, name).window(size, step, 0, 1, out.shape[dim])})
+    axis = getattr(field, name).window(size, step, 0, 1, out.shape[dim])
+    return replace(field, **{name: axis}, cut=len(x) if x.ndim == 5 else 0)
 
 
 def _product(args: Sequence[Any], out: Tensor, known: Found) -> Field | None:

@@ -64,6 +64,7 @@ class Field:
     rows: Axis
     columns: Axis
     whole: bool = False  # also steered by the whole image
+    cut: int = 0  # of patches of so many images: whatever is done inside one, a cell sees its patch
 
     @property
     def cells(self) -> tuple[int, int]:
@@ -76,7 +77,7 @@ class Field:
         """Of two branches. Where one gives a single value for all cells, it steers them."""
         if self.cells == other.cells:
             rows, columns = self.rows.union(other.rows), self.columns.union(other.columns)
-            return Field(rows, columns, self.whole or other.whole)
+            return Field(rows, columns, self.whole or other.whole, max(self.cut, other.cut))
         large = self if self.rows.cells * self.columns.cells >= other.rows.cells * other.columns.cells else other
         return replace(large, whole=True)
 

@@ -54,6 +54,7 @@ class Joint(Task):
             if task.players():
                 raise UserError(f"The task '{name}' has several optimisers; it can't share a backbone. Train it alone.")
         first = self.decides or next(iter(tasks))
+        object.__setattr__(self, "dense", any(task.dense for task in tasks.values()))
         own = tasks[first].primary
         object.__setattr__(self, "primary", Objective(f"{first}.{own.metric}", own.higher_is_better))
 
@@ -167,6 +168,15 @@ class Joint(Task):
             fine = own | ~targets[name]["valid"].to(own.device)
             every = fine if every is None else every & fine
         return every
+
+    def rankings(self, predictions: JointPredictions, targets: Any) -> dict[str, Tensor]:
+        """Those of each task as "name: kind of mistake"; NaN for examples without its target."""
+        found: dict[str, Tensor] = {}
+        for name, task in self.tasks.items():
+            unknown = ~targets[name]["valid"].cpu()
+            own = task.rankings(predictions.parts[name], targets[name]["target"])
+            found |= {f"{name}: {kind}": errors.cpu().masked_fill(unknown, torch.nan) for kind, errors in own.items()}
+        return found
 
     def metric(self) -> JointMetric:
         return JointMetric({name: task.metric() for name, task in self.tasks.items()}, dict(self.weights), self.right)

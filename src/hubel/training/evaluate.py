@@ -52,13 +52,12 @@ def predict(
     network: nn.Module, task: Task, batch: Batch, views: str, autocast: Callable[[], AbstractContextManager]
 ) -> Predictions:
     """Of the batch's images, averaged over the views; what lies somewhere is brought back from each view first."""
-    shown = views_of(batch, views)
-    with autocast():
-        found = [task.predict(network, view) for view in shown]
-    if len(found) == 1:
-        return found[0]
-    back = [one if view is batch else one.back(move_of(batch, view)) for one, view in zip(found, shown, strict=True)]
-    return type(found[0]).mean(back)
+    found: list[Any] = []
+    for view in views_of(batch, views):
+        with autocast():
+            one = task.predict(network, view)
+        found.append(one if view is batch else one.back(move_of(batch, view)))
+    return found[0] if len(found) == 1 else type(found[0]).mean(found)
 
 
 def evaluate(
@@ -98,11 +97,11 @@ def evaluate(
     metrics = metric.compute()
     if not collect or not parts:
         return Evaluation(metrics, np.empty(0, np.int64), None, None, None, None)
-    predictions, targets, index, weights = _joined(parts)
+    predictions, targets, index, weights = joined(parts)
     return Evaluation(metrics, index, predictions, targets, task.scores(predictions, targets), weights)
 
 
-def _joined(parts: list[tuple[Any, Any, Tensor, Tensor]]) -> tuple[Any, Any, np.ndarray, Tensor]:
+def joined(parts: list[tuple[Any, Any, Tensor, Tensor]]) -> tuple[Any, Any, np.ndarray, Tensor]:
     """All batches as one, without the fillers (index -1) of processes that had no part of a batch."""
     index, weights = torch.cat([part[2] for part in parts]), torch.cat([part[3] for part in parts])
     rows = (index >= 0).nonzero()[:, 0]
