@@ -36,6 +36,13 @@ def carry(session: Session, folder: RunFolder, job: Job, state: Mapping[str, Any
 
 
 def _carry(session: Session, folder: RunFolder, job: Job, state: Mapping[str, Any] | None = None) -> RunFolder:
+    try:
+        return _train(session, folder, job, state)
+    finally:
+        machine.give_back_memory()  # several trainings in one process: each begins as the first did
+
+
+def _train(session: Session, folder: RunFolder, job: Job, state: Mapping[str, Any] | None) -> RunFolder:
     started = time.monotonic()
     progress = job.progress if distributed.is_main() else Silent()
     own = [*snapshots.listeners(session.recipe), *polyak.listeners(session.recipe)]

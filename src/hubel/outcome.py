@@ -69,10 +69,10 @@ def finish(
             "epoch": epoch,
             "primary": session.task.primary.metric,
             "looks": {"test": 1 if "test" in metrics else 0},
-            "notes": [*loop.notes],
+            "notes": [*loop.notes.kept],
         }
     )
-    data = report_data(session, evaluations, folder, epoch, loop.notes)
+    data = report_data(session, evaluations, folder, epoch, loop.notes.kept)
     page.write(data, folder.path / "report.html", private=private)
     return metrics
 

@@ -1,7 +1,9 @@
 """Transfer: what learns when, at which rate; frozen features are those of the frozen network; nothing else changes."""
 
+import gc
 import json
 import os
+import weakref
 
 import numpy as np
 import pytest
@@ -198,6 +200,35 @@ def test_staged_first_the_head_then_all_at_a_tenth(small, weights):
     learnt = {name for name in states.seen[0] if "running" not in name and "num_batches" not in name}
     assert states.changed(3) == states.changed(4) == learnt, "but for the running statistics"
     assert states.rates == pytest.approx([0.05, 0.05, 0.005, 0.005])
+
+
+def test_a_training_leaves_nothing_behind_in_memory(small, weights):
+    class Watch(Callback):
+        def __init__(self):
+            self.watched = {}
+
+        def on_epoch(self, loop, row):
+            self.watched[loop.epoch] = [weakref.ref(part) for part in (loop, loop.network, loop.descent)]
+
+    options = {**NET, "transfer.head_epochs": 1, "epochs": 2}
+    small(weights=str(weights), transfer="staged", **options)  # what is imported on the way keeps frames for a while
+    watch = Watch()
+    gc.collect()
+    gc.disable()
+    try:
+        small(weights=str(weights), transfer="staged", callbacks=[watch], **options)
+        alive = [ref() for refs in watch.watched.values() for ref in refs]
+    finally:
+        gc.enable()
+    assert alive == [None] * 6, "loop, network and descent of both stages are freed without the collector's help"
+
+
+def test_a_stage_is_announced_after_the_epoch_before_it(small, weights, quiet):
+    said = []
+    quiet.say, quiet.epoch = said.append, lambda row: said.append(row["epoch"])
+    small(weights=str(weights), transfer="staged", **{**NET, "transfer.head_epochs": 1, "epochs": 2})
+    (place,) = (i for i, word in enumerate(said) if str(word).startswith("From epoch 2 on"))
+    assert said[place - 1] == 1 and said[place + 1 :].count(2) == 1
 
 
 def test_unfreezing_from_the_head_towards_the_input(small, weights):

@@ -75,7 +75,7 @@ class FromFeatures(nn.Module):
 
 
 class Features:
-    """`learner`, what learns, and `data`, which gives it features in place of images.
+    """`learner`: what learns; `data` gives it features in place of images.
 
     Epoch e of the training sees view e mod `views` of each image: view 0 as evaluation sees it; view 1 that mirrored,
     where mirrored images keep their label; the others augmented.
@@ -87,9 +87,13 @@ class Features:
         self.flips = data.train.augment is not None and data.train.augment.flip == "random"
         self.learner = FromFeatures(network, cut)
         self.before = list(network.head.children())[:cut]  # type: ignore[union-attr]
-        train, plain = FeatureLoader(self, data.train, self.views), FeatureLoader(self, data.plain, 1)
-        self.data = dataclasses.replace(data, train=train, plain=plain)  # type: ignore[arg-type]
         self._tables: dict[int, Table] = {}
+
+    @property
+    def data(self) -> Data:
+        """Made when asked for: its loaders hold these features, which would live on with what they hold."""
+        train, plain = FeatureLoader(self, self.images.train, self.views), FeatureLoader(self, self.images.plain, 1)
+        return dataclasses.replace(self.images, train=train, plain=plain)  # type: ignore[arg-type]
 
     def autocast(self) -> AbstractContextManager:
         bf16 = self.recipe.precision == "bf16"
@@ -162,13 +166,13 @@ class Features:
         try:
             with np.load(path, allow_pickle=False) as saved:
                 table = Table(index, *(torch.from_numpy(saved[name]) for name in ("features", "sizes", "matrices")))
-        except (OSError, ValueError, KeyError, EOFError):
+        except Exception:  # there is none, it lacks an array, or what else a damaged file may lead to
             return None
-        except Exception:  # zipfile.BadZipFile and what else a damaged file may lead to
+        if not table.whole():
             return None
         path.touch()
         self.say(f"Features of {len(index):,} images: those of an earlier training, {path.parent}")
-        return table.to(self.images.train.device) if table.whole() else None
+        return table.to(self.images.train.device)
 
     def _make(self, view: int) -> Table:
         index, kind = self.index(view), self.kind(view)

@@ -24,6 +24,7 @@ from hubel.training.feed import Cut, Data
 from hubel.training.interrupts import interrupts
 from hubel.training.judge import Judge
 from hubel.training.monitor import NotFiniteError, is_finite
+from hubel.training.notes import Notes
 from hubel.training.random_state import random_state, set_random_state
 from hubel.training.saving import Saving
 from hubel.training.tally import Tally
@@ -65,7 +66,7 @@ class Loop:
         self.epoch = self.batch = self.step = 0
         self.judge = Judge(task.primary, recipe.regularize.patience)
         self.history: list[dict[str, Any]] = []
-        self.notes: list[str] = []
+        self.notes = Notes(self.callbacks)
         self._lost: set[str] = set()
         self.ahead = NOTHING
         self.stage = -1
@@ -151,12 +152,12 @@ class Loop:
         before: Descent | None = self.descent if self.stage >= 0 else None
         self.stage, (self.learner, self.feed) = stage, self.course.begin(stage)
         rates = self.course.rates(stage)
-        self.descent = Descent(self.learner, self.task, self.recipe, self.device, self.note, rates)
+        self.descent = Descent(self.learner, self.task, self.recipe, self.device, self.notes.add, rates)
         if before is not None:
             self.descent.take_over(before)
         self.judge.bad_epochs = 0  # patience is that of the last stage
         if self.course.sentence(stage):
-            self.note(self.course.sentence(stage))
+            self.notes.add(self.course.sentence(stage))
 
     def autocast(self) -> AbstractContextManager:
         """The number format of the passes."""
@@ -171,12 +172,13 @@ class Loop:
         row = self._row()
         self.history.append(row)
         self.epoch += 1
-        self._note_lost_files()
-        self._judge(row)
-        self._begin_stage()
-        self._begin_epoch()
-        self.save()
-        self._tell("on_epoch", row)
+        with self.notes.told_afterwards():  # after the row of this epoch
+            self._note_lost_files()
+            self._judge(row)
+            self._begin_stage()
+            self._begin_epoch()
+            self.save()
+            self._tell("on_epoch", row)
         if distributed.anywhere(bool(self.interrupted), self.device):
             raise KeyboardInterrupt
 
@@ -192,7 +194,7 @@ class Loop:
         """Files that can't be read any more count for nothing."""
         failed = self.data.failed()
         for name in sorted(failed.keys() - self._lost):
-            self.note(f"{name} could not be read in epoch {self.epoch} ({failed[name]}); it counts for nothing.")
+            self.notes.add(f"{name} could not be read in epoch {self.epoch} ({failed[name]}); it counts for nothing.")
         self._lost |= failed.keys()
 
     def _dev_score(self) -> dict[str, float]:
@@ -228,7 +230,7 @@ class Loop:
                 state = {"network": dict(self.network.state_dict()), "epoch": self.epoch, "score": self.judge.best}
                 self.saving.save_best(state)
         elif self._waited_enough():
-            self.note(self.judge.verdict(self.epoch))
+            self.notes.add(self.judge.verdict(self.epoch))
             self.stop = True
 
     def _waited_enough(self) -> bool:
@@ -244,7 +246,7 @@ class Loop:
             "best": self.judge.state(),
             **self.tally.state(),
             "history": self.history,
-            "notes": self.notes,
+            "notes": self.notes.kept,
             "random": distributed.gather(random_state(self.device)),
         }
 
@@ -258,7 +260,7 @@ class Loop:
         self.epoch, self.batch, self.step = (state["position"][k] for k in ("epoch", "batch", "step"))
         self.judge.restore(state["best"])
         self.tally.restore(state, self.device)
-        self.history, self.notes = list(state["history"]), list(state["notes"])
+        self.history, self.notes.kept = list(state["history"]), list(state["notes"])
         self.stop = self._waited_enough()  # killed between an early stop and the run's last judgement
         set_random_state(state["random"][distributed.rank()], self.device)
 
@@ -278,14 +280,8 @@ class Loop:
         self.restore(self.saving.load_last())
         self.descent.set_rescue(careful)
         if change:
-            self.note(f"Not finite: {fault}. Back to step {self.step}, going on {change}.")
+            self.notes.add(f"Not finite: {fault}. Back to step {self.step}, going on {change}.")
             self.save()
-
-    def note(self, text: str) -> None:
-        self.notes.append(text)
-        for callback in self.callbacks:
-            if hasattr(callback, "say"):
-                callback.say(text)
 
     def _tell(self, event: str, *facts: Any) -> None:
         for callback in self.callbacks:

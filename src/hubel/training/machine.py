@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import math
 import os
 import platform
@@ -76,6 +77,15 @@ def memory() -> tuple[int | None, int | None]:
             total = int(words[0])
             free = min(free if free is not None else total, max(total - int(words[1]), 0))
     return free, total
+
+
+def give_back_memory() -> None:
+    """What was freed goes back to the system, where its C library keeps it (glibc): maps of a training are blocks of
+    some MB between what lives on, and the next training would not fit into the gaps."""
+    try:
+        ctypes.CDLL(None).malloc_trim(0)
+    except (OSError, TypeError, AttributeError):  # another C library: it does so by itself, or has no such call
+        return
 
 
 def _lines(path: Path) -> list[str]:
