@@ -236,7 +236,7 @@ def test_hurried_presses_do_not_tear_the_ending():
 def test_the_whole_group_is_interrupted_twice(tmp_path, gap):
     """As a terminal does it: every process gets each press, those that read images too."""
     data = save_folder(tmp_path / "photos", side=72)  # above 64 pixels: read anew in each epoch
-    options = {**PLAIN, "epochs": 100_000, "workers": 1}
+    options = {**PLAIN, "epochs": 100_000, "workers": 1, "save_every": 1000}  # at each end, however slow the disk
     command = [sys.executable, "-m", "hubel", "train", data, "--out", tmp_path / "runs", *words(options)]
     started = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment(), start_new_session=True)
     try:

@@ -22,7 +22,7 @@ from hubel.recipe import Setting
 from hubel.session import Session
 from hubel.settle import wanted_size
 from hubel.training.optim import DEFAULTS
-from hubel.training.saving import SECONDS
+from hubel.training.saving import SECONDS, SHARE
 from hubel.training.schedule import Schedule, create_schedule
 
 FIXED: dict[str, tuple[Any, str]] = {  # left open, an option means this whatever the others are
@@ -30,7 +30,7 @@ FIXED: dict[str, tuple[Any, str]] = {  # left open, an option means this whateve
     "train_size": (None, "as large as in evaluation"),
     "weights": (None, "none: the network learns from nothing"),
     "init": (None, "each layer starts as torch starts it"),
-    "save_every": (None, f"at each epoch's end, and after {SECONDS // 60} minutes"),
+    "save_every": (None, f"at an epoch's end, if it takes under {SHARE:.0%} of the time; after {SECONDS // 60} minutes"),
     "log": (None, "the run folder alone"),
     "quarantine": (None, "no list: what can't be decoded is left out anyway"),
     "split.move_dev": (0.0, "the dev part stays whole"),

@@ -213,7 +213,7 @@ class Recipe:
     deterministic: bool = option(False, "only kernels that repeat exactly, on a GPU too")
     sync_batchnorm: bool = option(False, "batch statistics over all processes")
     workers: int | None = option(None, "processes that decode images", at_least(0))
-    save_every: int | None = option(None, "steps between checkpoints; at every epoch's end anyway", at_least(1))
+    save_every: int | None = option(None, "steps between checkpoints, and at every epoch's end", at_least(1))
     log: str | None = option(None, "also write metrics to: tensorboard, or your own file.py:Logger")
     optimizer: OptimizerOptions = field(default_factory=OptimizerOptions)
     schedule: ScheduleOptions = field(default_factory=ScheduleOptions)

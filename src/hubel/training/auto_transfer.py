@@ -13,7 +13,7 @@ HEAD_BELOW = 15  # training images of each class, or HEAD_BELOW_ALL where there 
 HEAD_BELOW_ALL = 150
 TO_SEE, TO_SEE_HEAD = 12_000, 30_000  # images: of all layers, and by the head alone, whose features are kept
 VIEWS = 2  # of each image, as evaluation sees it and mirrored: four, with crops, cost more and were no better
-DENSE_TO_SEE = 12_000  # images, where every pixel is an answer
+DENSE_TO_SEE = 21_000  # images, where every pixel is an answer
 LATER = ("staged", "two_rates", "groups", "unfreeze")
 
 Get = Callable[[str], Any]
@@ -35,8 +35,8 @@ def strategy(n_train: int, classes: int, get: Get, dense: bool = False) -> tuple
 
 def epochs(n_train: int, get: Get) -> tuple[int, str]:
     if get("transfer.name") == "two_rates":
-        count = round(min(max(DENSE_TO_SEE / max(n_train, 1), 10), 100))
-        return count, f"until {DENSE_TO_SEE:,} images are seen, in 10 to 100 epochs"
+        count = round(min(max(DENSE_TO_SEE / max(n_train, 1), 10), 140))
+        return count, f"until {DENSE_TO_SEE:,} images are seen, in 10 to 140 epochs"
     head = round(min(max(TO_SEE_HEAD / max(n_train, 1), 5), 60))
     whole = round(min(max(TO_SEE / max(n_train, 1), 3), 30))
     if get("transfer.name") == "head":

@@ -88,6 +88,7 @@ class Loop:
                         self._run_epoch()
                     except NotFiniteError as fault:
                         self._recover(fault)
+                self._catch_up()
         finally:
             self._tell("on_end")
 
@@ -177,10 +178,16 @@ class Loop:
             self._judge(row)
             self._begin_stage()
             self._begin_epoch()
-            self.save()
+            if self.saving.worthwhile(self.device):
+                self.save()
             self._tell("on_epoch", row)
         if distributed.anywhere(bool(self.interrupted), self.device):
+            self._catch_up()
             raise KeyboardInterrupt
+
+    def _catch_up(self) -> None:
+        if self.saving.skipped:
+            self.save()
 
     def _row(self) -> dict[str, Any]:
         """The epoch's row of the history."""
