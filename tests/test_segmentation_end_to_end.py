@@ -5,6 +5,8 @@ import pytest
 
 import hubel
 from hubel.ensemble import Ensemble
+from hubel.tasks.joint import Joint
+from hubel.tasks.segmentation import Segmentation
 from hubel.together import Together
 from hubel.training.callbacks import Callback
 
@@ -93,3 +95,15 @@ def test_a_file_gives_the_same_probabilities(run, tmp_path):
         pytest.importorskip(name)
     made = run.export(tmp_path / "masks.onnx")
     assert made.outputs == ("probabilities",) and made.agrees and made.difference is not None
+
+
+def test_a_joint_task_of_masks_is_trained_and_shown_like_masks(run, tmp_path):
+    task = Joint({"fine": Segmentation(("any",)), "coarse": Segmentation(("any",), dice=1.0)})
+    both = hubel.train(SOURCE, task=task, out=tmp_path, **{**SHARED, "epochs": 1})
+    for option in ("size", "resize", "augment.policy", "augment.cutout", "augment.brightness"):
+        assert both.settings[option].value == run.settings[option].value
+    assert both.primary == "fine.miou" and both.metrics["test"]["coarse.miou"] >= 0
+    page = (both.path / "report.html").read_text()
+    for words in ("fine: Near borders", "coarse: Inside, away from borders"):
+        assert words in page
+    assert page.count("<img") > len(both.splits["test"]) / 2

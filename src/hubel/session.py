@@ -141,19 +141,19 @@ def new_session(
         layers = [*layers, ("python", {"task": task.name})]
     weights, function = make_weights(asked, model, download)
 
-    def settled(examples: Dataset) -> dict[str, Setting]:
-        facts = facts_of(examples)
+    def settled(examples: Dataset, task: Task | None) -> dict[str, Setting]:
+        facts = replace(facts_of(examples), maps=task is not None and auto.asks_for_maps(task))
         facts = facts if weights is None else replace(facts, pretrained=weights.images.size)
         return with_whole_paths(settle(layers, facts, recipe_name, examples.name))
 
-    settings = settled(dataset)
+    settings = settled(dataset, task)
     if task is not None:
         task.accepts(dataset)
     else:
         task = make_task(settings, dataset)
     examples = task.examples(dataset)
-    if examples is not dataset:  # another number of images, of other sizes
-        dataset, settings = examples, settled(examples)
+    if examples is not dataset or ".py:" in str(settings["task"].value):  # other images; a task that nobody knew yet
+        dataset, settings = examples, settled(examples, task)
     chosen = unflatten({key: setting.value for key, setting in settings.items()})
     task = task.fitted(dataset, dataset.splits["train"])
     preprocess = make_preprocess(dataset, chosen, model, weights, task.dense)

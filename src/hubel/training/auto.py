@@ -41,6 +41,7 @@ class Facts:
     traits: Mapping[str, Any] = field(default_factory=dict)  # what else the dataset says of its images
     crowded: int = 0  # images that show several objects
     joints: int = 0  # labelled keypoints of an object, 0 where no object has any
+    maps: bool = False  # is a class for every pixel asked for, if only by one task of a joint one?
 
 
 DENSE_TASKS = ("segmentation",)  # tasks by name whose outputs are maps
@@ -89,6 +90,15 @@ def task_of(facts: Facts, settings: Mapping[str, Setting]) -> str:
     return str(get("task") or _task(facts, get)[0])
 
 
+def asks_for_maps(task: Any) -> bool:
+    """Does `task`, or one of those within it, ask for a class for every pixel?"""
+    return task.name in DENSE_TASKS or any(map(asks_for_maps, getattr(task, "tasks", {}).values()))
+
+
+def _maps(facts: Facts, get: Callable[[str], Any]) -> bool:
+    return facts.maps or get("task") in DENSE_TASKS
+
+
 def _model(facts: Facts, get: Callable[[str], Any]) -> tuple[Any, str]:
     if get("weights") == "lite0":
         return "efficientnet_lite0", "the weights are its own"
@@ -102,7 +112,7 @@ def _model(facts: Facts, get: Callable[[str], Any]) -> tuple[Any, str]:
 
 
 def _size(facts: Facts, get: Callable[[str], Any]) -> tuple[Any, str]:
-    if get("task") in DENSE_TASKS:
+    if _maps(facts, get):
         return _dense_size(facts, get)
     if facts.pretrained is not None:
         return facts.pretrained, "what the weights were trained at; --size for another"
@@ -129,7 +139,7 @@ def _dense_size(facts: Facts, get: Callable[[str], Any]) -> tuple[Any, str]:
 def _resize(facts: Facts, get: Callable[[str], Any]) -> tuple[Any, str]:
     if facts.same_size and not get("size"):
         return None, ""
-    if get("task") not in DENSE_TASKS:
+    if not _maps(facts, get):
         return "crop", "keeps the aspect"
     return ("stretch", "to whole multiples of 8 pixels") if facts.same_size else ("letterbox", "every pixel is judged")
 
@@ -175,7 +185,7 @@ def _workers(facts: Facts, get: Callable[[str], Any]) -> tuple[int, str]:
 def _epochs(facts: Facts, get: Callable[[str], Any]) -> tuple[int, str]:
     if get("weights") is not None:
         return auto_transfer.epochs(facts.n_train, get)
-    if get("task") in DENSE_TASKS:
+    if _maps(facts, get):
         epochs = round(min(max(DENSE_TO_SEE / max(facts.n_train, 1), 10), 180))
         return epochs, f"until {DENSE_TO_SEE:,} images are seen, each with thousands of pixels, in 10 to 180 epochs"
     if get("task") in auto_objects.ONE_OBJECT:
@@ -188,7 +198,7 @@ def _batch_size(facts: Facts, get: Callable[[str], Any]) -> tuple[int, str]:
     if get("model") == "perceptron":
         return 1, "the perceptron learns from one example at a time"
     most = 128
-    if get("task") in DENSE_TASKS:
+    if _maps(facts, get):
         short = get("size") or min(facts.height, facts.width)
         most = DENSE_PIXELS * min(facts.height, facts.width) // (short**2 * max(facts.height, facts.width))
     size = next((b for b in (128, 64, 32, 16, 8, 4, 2) if facts.n_train >= 10 * b and b <= most), 1)
@@ -237,7 +247,7 @@ def _augment(option: str) -> Rule:
         traits = {**facts.traits, "mirror": facts.mirror}
         chosen, reason = policy(get("augment.policy"), traits, size, facts.channels)
         found = options_of(chosen).get(option)
-        if get("task") in DENSE_TASKS and get("augment.policy") != "none" and option in DENSE_AUGMENT:
+        if _maps(facts, get) and get("augment.policy") != "none" and option in DENSE_AUGMENT:
             return DENSE_AUGMENT[option], "a class for every pixel: other light, and no pixel is blanked"
         if option == "flip":
             return found, facts.mirror_reason if get("augment.policy") != "none" else reason
@@ -259,7 +269,7 @@ def _train_size(facts: Facts, get: Callable[[str], Any]) -> tuple[Any, str]:
 def _policy(facts: Facts, get: Callable[[str], Any]) -> tuple[str, str]:
     if get("model") in DENSE:
         return "none", "a layer that weighs each pixel by its place has no use for shifted images"
-    if get("task") in DENSE_TASKS:
+    if _maps(facts, get):
         return "standard", "crops, or shifts of small images, and flips where they keep the classes"
     if get("weights") is not None and get("transfer.name") != "head":
         return "standard", "layers that know much already fit few images at once: stronger crops and flips"
