@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -127,9 +127,24 @@ def intervals(session: Session, found: Evaluation) -> dict[str, Interval]:
     known = {name: wilson(round(found.metrics[name] * n), n) for name in SHARES if name in found.metrics}
     primary = session.task.primary.metric
     if primary not in known and primary in found.metrics and 0 < n <= RESAMPLED:
-        low, high = bootstrap(lambda rows: score_of(session, found, rows), len(found.index), resamples=400)
+        low, high = bootstrap(deciding(session, found), len(found.index), resamples=400)
         known |= {primary: (low, high)} if low <= high else {}
     return known
+
+
+def deciding(session: Session, found: Evaluation) -> Callable[[np.ndarray], float]:
+    """The deciding metric as a function of rows (n,): a ratio of two sums where the task says that it is one."""
+    pair = session.task.ratio(found.predictions, found.targets) if hasattr(session.task, "ratio") else None
+    if pair is None:
+        return lambda rows: score_of(session, found, rows)
+    counted = 1.0 if found.weights is None else found.weights.double().numpy()
+    above, below = (values.double().numpy() * counted for values in pair)
+
+    def share(rows: np.ndarray) -> float:
+        total = below[rows].sum()
+        return float(above[rows].sum() / total) if total else float("nan")
+
+    return share
 
 
 def score_of(session: Session, found: Evaluation, rows: np.ndarray) -> float:

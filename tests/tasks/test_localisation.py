@@ -2,12 +2,16 @@
 
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from small_parts import assert_same
+from small_runs import Quiet
 
 import hubel
+from hubel import facts
 from hubel.cli import main
 from hubel.data.shapes import shapes
 from hubel.errors import UserError
@@ -16,6 +20,8 @@ from hubel.tasks.box import BoxPredictions
 from hubel.tasks.localisation import localisation
 from hubel.tasks.one_of_k import ClassPredictions
 from hubel.tasks.together import JointPredictions
+from hubel.training import checkpoint
+from hubel.training.callbacks import Callback
 from hubel.types import Boxes, select
 
 SMALL = {"model": "resnet8", "model.widths": "4,6", "epochs": "2", "batch_size": "8", "workers": "0"}
@@ -84,6 +90,39 @@ def test_alpha_weighs_the_class_against_the_box():
         localisation(("cat", "dog"), alpha=1.0)
     with pytest.raises(UserError, match="task box"):
         localisation(("cat",))
+
+
+def test_the_interval_draws_sums_in_place_of_predictions():
+    """Row by row the same as the metric, an image without an object and one of weight 0 among them."""
+    predictions, targets = examples()
+    for decides in ("box", "class"):
+        session = SimpleNamespace(task=make(decides=decides))
+        weights = torch.tensor([1.0, 1.0, 1.0])
+        found = SimpleNamespace(predictions=predictions, targets=targets, weights=weights, index=np.arange(3))
+        for rows in ([0, 1, 2], [0, 0, 1], [1, 2, 2]):
+            share, slow = facts.deciding(session, found), facts.score_of(session, found, np.array(rows))
+            assert share(np.array(rows)) == pytest.approx(slow, abs=1e-6)
+    box = make(decides="box")
+    above, below = box.ratio(predictions, targets)
+    assert above.tolist() == pytest.approx([0.8, 1, 0]) and below.tolist() == [1, 1, 0]
+    assert facts.deciding(SimpleNamespace(task=box), found)(np.array([2])) != 0  # NaN: nothing to judge
+    unseen = SimpleNamespace(**{**vars(found), "weights": torch.tensor([0.0, 1.0, 1.0])})
+    assert facts.deciding(SimpleNamespace(task=box), unseen)(np.arange(3)) == 1
+
+
+class StopAt(Callback):
+    def on_step(self, loop, losses):
+        if loop.step == 5:  # in the second of two epochs
+            raise KeyboardInterrupt
+
+
+def test_a_resumed_training_ends_bit_for_bit_the_same(run, tmp_path):
+    options = {key: setting.value for key, setting in run.settings.items() if key in SMALL}
+    with pytest.raises(KeyboardInterrupt):
+        hubel.train(DATA, task="localisation", out=tmp_path, progress=Quiet(), callbacks=[StopAt()],
+                    layers=[("python", options)])  # fmt: skip
+    resumed = hubel.resume(next(tmp_path.glob("*/1")), progress=Quiet())
+    assert_same(*(checkpoint.load(one.path / "checkpoints" / "last") for one in (run, resumed)))
 
 
 def test_the_report_has_both_tasks():

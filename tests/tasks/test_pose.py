@@ -21,7 +21,7 @@ from hubel.metrics.pose import posed
 from hubel.models.joint_votes import JointVotes
 from hubel.models.resnet_cifar import resnet8
 from hubel.tasks.heatmap import HeatMap, peaks_of
-from hubel.tasks.joints import PosePredictions
+from hubel.tasks.joints_seen import PosePredictions
 from hubel.tasks.pose import Pose
 from hubel.training.evaluate import predict
 from hubel.training.step import value
@@ -357,6 +357,13 @@ def test_right_means_every_labelled_joint_and_scores_are_distances():
     assert task.right(near, packed()).tolist() == [True, True, True]
     assert task.right(far, packed()).tolist() == [False, True, False]
     torch.testing.assert_close(task.scores(far, packed()), torch.tensor([0.2, 0.0, 0.2]))
+    mixed = PosePredictions(torch.cat([near.joints[:1], far.joints[1:]]))
+    metric = task.metric()
+    metric.update(mixed, packed())
+    above, below = task.ratio(mixed, packed())
+    share = float(above.sum() / below.sum())
+    assert 0 < share < 1 and metric.compute()["pck"] == pytest.approx(share)
+    assert below.tolist() == (rows()[..., 2] > 0).sum(1).tolist()
 
 
 def test_what_it_refuses():

@@ -157,6 +157,13 @@ class Task:
         """
         return {}
 
+    def ratio(self, predictions: Any, targets: Any) -> tuple[Tensor, Tensor] | None:
+        """(B,), (B,): `primary` is Σ first / Σ second over examples; None where it is no such ratio.
+
+        The report draws examples anew hundreds of times: of a ratio it then adds up numbers, not predictions.
+        """
+        return None
+
     def entropy(self, predictions: Any) -> Tensor | None:
         """(B,) nats: how unsure each prediction is; None where predictions are no probabilities."""
         return None

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from hubel.data.largest import largest, single
 from hubel.data.objects import Objects
-from hubel.errors import UserError, did_you_mean
+from hubel.errors import UserError, close_to
 from hubel.metrics.boxes import OneBox
 from hubel.models.edge_votes import EdgeVotes
 from hubel.ops import boxes as ops
@@ -84,7 +84,7 @@ class Box(Task):
             if word not in ERRORS:
                 raise UserError(
                     f"Option 'error' is one of {', '.join(ERRORS)}, or several joined by '+'; got '{self.error}'"
-                    f"{did_you_mean(word, ERRORS)}"
+                    f"{close_to(word, ERRORS)}"
                 )
         if self.several not in ("largest", "error"):
             raise UserError(f"Option 'several' is largest or error; got '{self.several}'.")
@@ -207,6 +207,10 @@ class Box(Task):
     def right(self, predictions: BoxPredictions, targets: Boxes) -> Tensor:
         iou, there, answered = self.match(predictions, targets)
         return torch.where(there, iou >= self.least_iou, ~answered)
+
+    def ratio(self, predictions: BoxPredictions, targets: Boxes) -> tuple[Tensor, Tensor]:
+        iou, there, _ = self.match(predictions, targets)
+        return iou * there, there.to(iou)
 
     def metric(self) -> OneBox:
         return OneBox(self.match, self.loss_of, self.least_iou, bool(self.presence))

@@ -178,6 +178,15 @@ class Joint(Task):
             found |= {f"{name}: {kind}": errors.cpu().masked_fill(unknown, torch.nan) for kind, errors in own.items()}
         return found
 
+    def ratio(self, predictions: JointPredictions, targets: Any) -> tuple[Tensor, Tensor] | None:
+        """Of the task that decides, over its valid targets."""
+        first = self.primary.metric.partition(".")[0]
+        found = self.tasks[first].ratio(predictions.parts[first], targets[first]["target"])
+        if found is None:
+            return None
+        valid = targets[first]["valid"].to(found[0])
+        return found[0] * valid, found[1] * valid
+
     def metric(self) -> JointMetric:
         return JointMetric({name: task.metric() for name, task in self.tasks.items()}, dict(self.weights), self.right)
 

@@ -8,9 +8,9 @@ mirror exchanges left and right: in the targets (ops/follow.py), and here in wha
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import torch
@@ -22,37 +22,16 @@ from hubel.data.objects import Objects, Skeleton
 from hubel.errors import UserError
 from hubel.metrics.pose import COCO_JOINTS, COCO_SIGMAS, THRESHOLDS, Posed, Poses, distances, posed, sizes_by
 from hubel.ops import losses
-from hubel.ops.boxes import inverse
-from hubel.tasks.base import Objective, Task, check_range, needs_column
+from hubel.tasks.base import Objective, Task, check_range
+from hubel.tasks.joints_data import check_joints, labelled
+from hubel.tasks.joints_seen import PosePredictions, in_source, in_view, size_of
 from hubel.tasks.joints_shown import ANSWER, TRUTH, draw_joints, words
-from hubel.types import Batch, Boxes, Predictions, Term
+from hubel.types import Batch, Boxes, Term
 
 if TYPE_CHECKING:
     from hubel.data.dataset import Dataset
 
 SIGMA = 0.05  # of joints that COCO does not know
-
-
-@dataclass(frozen=True)
-class PosePredictions(Predictions):
-    """Joints in pixels of the source images; of a training batch in its own pixels, where its targets are."""
-
-    joints: Tensor  # (B, J, 2) fp32 x, y
-    confidence: Tensor | None = None  # (B, J) fp32 in [0, 1]
-    error: Tensor | None = None  # (B, J) the loss of each joint, NaN where it is not labelled; None: nobody knows
-
-    places: ClassVar[tuple[str, ...]] = ("error",)
-
-    @classmethod
-    def mean(cls, views: Sequence[Self]) -> Self:
-        """Of the joints, each by its confidence."""
-        found = super().mean(views)
-        shares = [one.confidence for one in views if one.confidence is not None]
-        if len(shares) < len(views):
-            return found
-        share = torch.stack(shares)[..., None] + 1e-6  # all of them unsure: each counts the same
-        joints = (torch.stack([one.joints for one in views]) * share).sum(0) / share.sum(0)
-        return replace(found, joints=joints)
 
 
 @dataclass(frozen=True)
@@ -81,33 +60,12 @@ class Joints(Task):
     # The data --------------------------------------------------------------------------------------------
 
     def accepts(self, dataset: Dataset) -> None:
-        needs_column(self, dataset, "objects with keypoints")
-        objects = dataset.annotations[self.target]
-        points = objects.keypoints if isinstance(objects, Objects) else np.empty(0)
-        if points.ndim != 3 or not (points[..., 2] > 0).any():
-            raise UserError(
-                f"The objects of '{dataset.name}' have no keypoints, and the task '{self.name}' learns from these. "
-                "COCO annotations and YOLO labels with a kpt_shape bring them; `hubel data` shows what is there."
-            )
-        if self.names and len(self.names) != points.shape[1]:
-            raise UserError(
-                f"The network knows {len(self.names)} joints ({', '.join(self.names[:4])} …); the objects of "
-                f"'{dataset.name}' have {points.shape[1]}. Give data with the same joints."
-            )
-        if self.whole and TRAIT not in dataset.traits:
-            counts = np.bincount(objects.images[_labelled(objects)], minlength=len(objects))
-            many = np.flatnonzero(counts > 1)
-            if len(many):
-                raise UserError(
-                    f"{len(many):,} of {len(counts):,} images of '{dataset.name}' show several objects with joints "
-                    f"({dataset.images.name(int(many[0]))}: {counts[many[0]]}), and with task.whole an image has one. "
-                    "Leave task.whole out: each object is then cut out."
-                )
+        check_joints(self, dataset)
 
     def examples(self, dataset: Dataset) -> Dataset:
         if self.whole or TRAIT in dataset.traits:
             return dataset
-        return cut_out(dataset, _labelled(dataset.annotations[self.target]), self.margin)
+        return cut_out(dataset, labelled(dataset.annotations[self.target]), self.margin)
 
     def fitted(self, dataset: Dataset, index: np.ndarray) -> Self:
         objects = dataset.annotations[self.target]
@@ -116,7 +74,7 @@ class Joints(Task):
                 f"The task '{self.name}' learns from objects that were cut out; give task.examples(dataset), or say "
                 "whole=True where each image has one object."
             )
-        if not len(index) or not _labelled(objects.take(index)).any():
+        if not len(index) or not labelled(objects.take(index)).any():
             raise UserError("The training part holds no object with a labelled joint to learn from. Change the split.")
         count = objects.keypoints.shape[1]
         skeleton = objects.skeleton or Skeleton(tuple(str(j + 1) for j in range(count)))
@@ -130,8 +88,8 @@ class Joints(Task):
 
     def targets(self, dataset: Dataset, index: np.ndarray) -> Objects:
         objects: Objects = dataset.take(self.target, index)
-        labelled = objects.where(_labelled(objects))
-        return replace(largest(labelled) if self.whole else labelled, outlines=None, runs=None)
+        known = objects.where(labelled(objects))
+        return replace(largest(known) if self.whole else known, outlines=None, runs=None)
 
     def valid(self, dataset: Dataset, index: np.ndarray) -> Tensor:
         return torch.from_numpy(self.targets(dataset, index).counts > 0)
@@ -148,7 +106,7 @@ class Joints(Task):
 
     def loss(self, network: nn.Module, batch: Batch) -> dict[str, Term]:
         truth = posed(batch.targets, len(self.names))
-        errors = self.errors(losses.precise(network(batch.images)), truth, _size(batch), margin_of(network))
+        errors = self.errors(losses.precise(network(batch.images)), truth, size_of(batch), margin_of(network))
         return {"joints": losses.term(errors, batch.weights, scale=truth.known)}
 
     def predict(self, network: nn.Module, batch: Batch, outputs: Any = None) -> PosePredictions:
@@ -156,33 +114,12 @@ class Joints(Task):
         margin = margin_of(network)
         joints, confidence = self.decoded(found, batch, margin)
         if batch.targets is None or batch.targets.source is not None:
-            joints, confidence = self._in_source(joints, confidence, batch.matrices)
+            joints, confidence = in_source(joints, confidence, batch.matrices, self.swaps)
         error = None
         if batch.targets is not None and batch.targets.source is not None:
-            truth = self._in_view(posed(batch.targets.source, len(self.names)), batch)
-            error = torch.where(truth.known, self.errors(found, truth, _size(batch), margin), torch.nan)
+            truth = in_view(posed(batch.targets.source, len(self.names)), batch, self.swaps)
+            error = torch.where(truth.known, self.errors(found, truth, size_of(batch), margin), torch.nan)
         return PosePredictions(joints, confidence, error)
-
-    def _in_view(self, truth: Posed, batch: Batch) -> Posed:
-        """True joints of the sources as the batch's images show them, which may be views: mirrors, crops."""
-        there, size = truth.joints[..., :2], truth.joints.new_tensor(_size(batch)[::-1])
-        moved = move_points(there, batch.matrices)
-        shown = ((moved >= 0) & (moved <= size)).all(-1)
-        joints = torch.cat([moved, torch.where(shown, truth.joints[..., 2], 0)[..., None]], -1)
-        joints = torch.where(mirrors(batch.matrices)[:, None, None], joints[:, list(self.swaps)], joints)
-        return replace(truth, joints=joints)
-
-    def _in_source(self, joints: Tensor, confidence: Tensor | None, matrices: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Through the matrices' inverses; where they mirror, a left joint is a right one."""
-        joints = move_points(joints, inverse(matrices))
-        order = np.argsort(self.swaps).tolist()
-        if order == list(range(len(order))):
-            return joints, confidence
-        turned = mirrors(matrices)
-        joints = torch.where(turned[:, None, None], joints[:, order], joints)
-        if confidence is not None:
-            confidence = torch.where(turned[:, None], confidence[:, order], confidence)
-        return joints, confidence
 
     # How good it is --------------------------------------------------------------------------------------
 
@@ -213,6 +150,10 @@ class Joints(Task):
     def right(self, predictions: PosePredictions, targets: Boxes) -> Tensor:
         """Every labelled joint is near enough."""
         return (self._far(predictions, targets)[0] <= self.least).all(1)
+
+    def ratio(self, predictions: PosePredictions, targets: Boxes) -> tuple[Tensor, Tensor]:
+        far, known = self._far(predictions, targets)
+        return (known & (far <= self.least)).sum(1), known.sum(1)
 
     def metric(self) -> Poses:
         return Poses(self.names, self.sigmas, self.least, self._size_of(), self._judged, self.loss_of)
@@ -254,29 +195,6 @@ class Joints(Task):
             draw_joints(drawn, points[:, :2].numpy(), self.edges, TRUTH, points[:, 2].numpy() > 0)
         draw_joints(drawn, prediction.joints[0].numpy(), self.edges, ANSWER)
         return drawn
-
-
-def _labelled(objects: Objects) -> np.ndarray:
-    """(M,) bool: has a joint that is hidden or visible."""
-    if objects.keypoints.ndim != 3:
-        return np.zeros(objects.count, bool)
-    return np.asarray((objects.keypoints[..., 2] > 0).any(1))
-
-
-def _size(batch: Batch) -> tuple[int, int]:
-    return batch.images.shape[2], batch.images.shape[3]
-
-
-def move_points(points: Tensor, matrices: Tensor) -> Tensor:
-    """(B, J, 2) by (B, 3, 3); no matrix product, which autocast would do in bfloat16."""
-    ends = torch.cat([points, torch.ones_like(points[..., :1])], -1)
-    moved = (ends[:, :, None] * matrices.to(points)[:, None]).sum(-1)
-    return moved[..., :2] / moved[..., 2:]
-
-
-def mirrors(matrices: Tensor) -> Tensor:
-    """(B,) bool: which of these affine maps (B, 3, 3) exchange left and right."""
-    return matrices[:, 0, 0] * matrices[:, 1, 1] - matrices[:, 0, 1] * matrices[:, 1, 0] < 0
 
 
 def margin_of(network: Any) -> int:
