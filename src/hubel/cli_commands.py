@@ -45,6 +45,13 @@ MASKS = {
     "scale": ("X", "masks: pixels shown to the network for each of the image (default: as in training)"),
     "large": ("", "masks: also images of more than 179 million pixels"),
 }
+SLIDE = {
+    "slide": ("", "slide the classifier over images of any size: boxes of the objects that it finds"),
+    "scales": ("X,X", "slide: how much images are resized, a look at each (default: 1,0.71,0.5,0.35)"),
+    "threshold": ("X", "slide: how probable an object is at least (default: 0.5)"),
+    "suppress": ("X", "slide: of boxes that overlap by a larger IoU the best stays (default: 0.3)"),
+    "out": ("DIR", "slide: also write each image with its boxes, into this folder"),
+}
 COMMON = {
     "json": ("", "one JSON document on standard output, the rest on standard error"),
     "quiet": ("", "no progress"),
@@ -64,7 +71,7 @@ VERBS: dict[str, Verb] = {
          "average": ("", "one network with the mean of their weights"),
          "polyak": ("", "the running average of a run's weights, against its last weights"), **DOWNLOAD},
     ),
-    "predict": Verb("say what is in images", "RUN... IMAGE...", 2, None, {**PATH, **ENSEMBLE, **MASKS}),
+    "predict": Verb("say what is in images", "RUN... IMAGE...", 2, None, {**PATH, **ENSEMBLE, **MASKS, **SLIDE}),
     "explain": Verb(
         "show what a network looks at in images, and draw boxes", "RUN IMAGE...", 2, None,
         {"method": ("NAME", "cam, the class activation map (default: cam)"),

@@ -209,6 +209,20 @@ def masks(found: Sequence[Mapping[str, Any]], out: str) -> None:
     _print(table, f"written to {out}: {', '.join(dict.fromkeys(kind for row in found for kind in row['files']))}")
 
 
+def slid(found: Sequence[Mapping[str, Any]]) -> None:
+    """A row for each object; what was looked at, and where the pictures are."""
+    table = _table("image", "class", "probability", "box", right=["probability"])
+    for row in found:
+        for one in row["objects"]:
+            box = ", ".join(f"{v:.0f}" for v in one["box"])
+            table.add_row(*map(_text, (row["image"], one["class"], f"{one['probability']:.1%}", box)))
+        if not row["objects"]:
+            table.add_row(_text(row["image"]), _text("none"))
+    way = "at once" if found[0]["convolutional"] else "one by one: this network pads, or its head can't slide"
+    _print(table, f"{sum(row['windows'] for row in found):,} windows were looked at, {way}")
+    _print(*(f"picture     {_near(row['picture'])}" for row in found if "picture" in row))
+
+
 def _doubt(found: Mapping[str, Any]) -> str:
     """How unsure several networks or passes are together: nats, and the part that is disagreement; or deviations."""
     words = [f"{found['entropy']:.3f} ({found['information']:.3f} disagreement)"] if "entropy" in found else []

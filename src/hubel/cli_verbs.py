@@ -130,11 +130,14 @@ def predict(command: Command) -> Outcome:
             raise UserError(f"'{image}' is a folder; name the images: hubel predict {place} {image}/*")
     if not images:
         raise UserError(f"No images were named, only runs: hubel predict {' '.join(command.words)} IMAGE...")
-    if "masks" in command.flags:
+    for flag, words in {"masks": MASK_FLAGS, "slide": SLIDE_FLAGS}.items():
+        lone = [word for word in words if command.has(word) and not command.has(flag)]
+        if lone:
+            raise UserError(f"'--{lone[0]}' goes with --{flag}{' DIR' if flag == 'masks' else ''}.")
+    if command.has("slide"):
+        return _slid(command, place, images, runs)
+    if command.has("masks"):
         return _masks(command, place, images, runs)
-    for word in MASK_FLAGS:
-        if command.has(word):
-            raise UserError(f"'--{word}' goes with --masks DIR.")
     if runs or any(command.has(flag) for flag in COMBINING):
         found = _together(command, [place, *runs]).predict(images)
     else:
@@ -163,6 +166,23 @@ def _masks(command: Command, place: str, images: list[str], runs: list[str]) -> 
     )
     _path_taken(run, command)
     return 0, found, lambda: cli_show.masks(found, flags["masks"])
+
+
+SLIDE_FLAGS = ("scales", "threshold", "suppress", "out")
+
+
+def _slid(command: Command, place: str, images: list[str], runs: list[str]) -> Outcome:
+    """Boxes of what a classifier finds in images larger than its own."""
+    from hubel import api, slid
+    from hubel.sliding import OVERLAP, SCALES, THRESHOLD
+
+    if runs or any(command.has(flag) for flag in (*COMBINING, "masks", "path")):
+        raise UserError("--slide takes one run, as it was trained. Leave the other runs and ways out.")
+    threshold, most = _number(command, "threshold", THRESHOLD), _number(command, "suppress", OVERLAP)
+    scales = _numbers(command, "scales", SCALES)
+    parts = api.Run.open(place).parts()
+    found = slid.find(parts, images, command.flags.get("out"), scales=scales, threshold=threshold, most=most)
+    return 0, found, lambda: cli_show.slid(found)
 
 
 def _predicted(run: Any, images: list[str], command: Command) -> list[dict[str, Any]]:
@@ -254,6 +274,14 @@ def _number(command: Command, name: str, default: float) -> float:
         return default if word is None else float(word)
     except ValueError:
         raise UserError(f"'--{name}' needs a number, got '{word}'.") from None
+
+
+def _numbers(command: Command, name: str, default: Sequence[float]) -> Sequence[float]:
+    """A flag that is a list of numbers."""
+    try:
+        return [float(word) for word in command.flags[name].split(",")] if name in command.flags else default
+    except ValueError:
+        raise UserError(f"'--{name}' needs numbers with commas between them, got '{command.flags[name]}'.") from None
 
 
 def convert(command: Command) -> Outcome:

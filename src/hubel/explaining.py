@@ -107,18 +107,31 @@ def explain_images(
 
 def save_pictures(made: Sequence[Explanation], folder: str | Path) -> list[Path]:
     """Write a PNG of each explanation, NAME-cam.png; two images of one name get numbers. Returns the paths."""
-    out = Path(folder).expanduser().absolute()
+    out = folder_for(folder)
+    paths: list[Path] = []
+    for one in made:
+        paths.append(name_in(out, str(one.said["image"]), one.method, paths))
+        one.picture().save(paths[-1])
+    return paths
+
+
+def folder_for(pictures: str | Path) -> Path:
+    """The folder, made where it isn't there; UserError where it can't be."""
+    out = Path(pictures).expanduser().absolute()
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as fault:
-        raise UserError(f"'{folder}' can't be a folder for pictures: {fault.strerror}. Give another --out.") from fault
-    paths: list[Path] = []
-    for one in made:
-        stem = Path(str(one.said["image"])).stem.removeprefix("#") or "image"
-        names_of = (f"{stem}{f'-{k}' if k > 1 else ''}-{one.method}.png" for k in itertools.count(1))
-        paths.append(next(out / name for name in names_of if out / name not in paths))
-        one.picture().save(paths[-1])
-    return paths
+        raise UserError(
+            f"'{pictures}' can't be a folder for pictures: {fault.strerror}. Give another --out."
+        ) from fault
+    return out
+
+
+def name_in(folder: Path, image: str, kind: str, taken: Sequence[Path]) -> Path:
+    """FOLDER/NAME-KIND.png, with a number where that is taken."""
+    stem = Path(image).stem.removeprefix("#") or "image"
+    names_of = (f"{stem}{f'-{k}' if k > 1 else ''}-{kind}.png" for k in itertools.count(1))
+    return next(folder / name for name in names_of if folder / name not in taken)
 
 
 def _batch(parts: Parts, images: Sequence[tuple[str, np.ndarray]]) -> Batch:

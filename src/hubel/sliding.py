@@ -148,6 +148,10 @@ def objects_in(
     background: str | None = BACKGROUND,
 ) -> list[Detection]:
     """What the windows of one image show, thinned out; see `detect`."""
+    limits = {"threshold is a probability": threshold, "overlap of two boxes of one object is an IoU": most}
+    for words, value in limits.items():
+        if not 0 <= value <= 1:
+            raise UserError(f"The {words} from 0 to 1; got {value:g}.")
     probabilities = found.outputs.softmax(1)
     best, labels = probabilities.max(1)
     empty = parts.classes.index(background) if background in parts.classes else -1

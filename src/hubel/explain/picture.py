@@ -26,14 +26,20 @@ def picture(
 
     `share` marks on the bar where the map was cut to give the box.
     """
-    factor = _factor(image.shape[0], image.shape[1])
-    size = max(1, round(image.shape[1] * factor)), max(1, round(image.shape[0] * factor))
-    plain = _resized(_eight_bits(image), size)
+    plain, factor = enlarged(image)
+    size = plain.shape[1], plain.shape[0]
     over = laid_over(plain, cv2.resize(heat, size, interpolation=cv2.INTER_LINEAR))
     mark = ImageDraw.Draw(shown := Image.fromarray(over))
     if box is not None:
         _draw_box(mark, [float(v) * factor for v in box], size)
     return _sheet(Image.fromarray(plain), shown, title, float(np.nanmax(heat, initial=0)), share)
+
+
+def enlarged(image: np.ndarray) -> tuple[np.ndarray, float]:
+    """(H, W, C) uint8 or uint16 -> (h, w, 3) uint8 of a size to look at, and by what its sides were multiplied."""
+    factor = _factor(image.shape[0], image.shape[1])
+    size = max(1, round(image.shape[1] * factor)), max(1, round(image.shape[0] * factor))
+    return _resized(_eight_bits(image), size), factor
 
 
 def laid_over(image: np.ndarray, heat: np.ndarray) -> np.ndarray:

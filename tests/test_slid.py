@@ -1,0 +1,87 @@
+"""What a sliding window finds, as documents, as pictures, and from the command line."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+from test_sliding import NAMES, Mean, parts_of
+
+from hubel import cli, cli_options, cli_verbs, slid
+from hubel.errors import UserError
+from hubel.ops.palette import PALETTE
+from hubel.sliding import Detection
+
+
+@pytest.fixture
+def scene(tmp_path):
+    """A bright square in the corner and one in the middle of a grey image, as a file."""
+    image = np.full((64, 80, 3), 90, np.uint8)
+    image[48:, 64:] = image[20:36, 30:46] = 255
+    Image.fromarray(image).save(tmp_path / "scene.png")
+    return tmp_path / "scene.png"
+
+
+@pytest.fixture
+def run(monkeypatch):
+    from hubel import api
+
+    class Stub:
+        def parts(self):
+            return parts_of(Mean(), NAMES)
+
+    monkeypatch.setattr(api.Run, "open", lambda place: Stub())
+
+
+def test_objects_are_found_with_their_picture(scene, tmp_path):
+    empty = np.full((20, 20, 3), 90, np.uint8)
+    found, none = slid.find(parts_of(Mean(), NAMES), [scene, empty], tmp_path / "found", scales=(1.0,))
+    assert found["image"] == str(scene) and found["size"] == [64, 80] and found["convolutional"]
+    assert found["windows"] == 25 * 33
+    assert {one["class"] for one in found["objects"]} == {"bright"} and len(found["objects"]) == 2
+    for place in ([64, 48, 80, 64], [30, 20, 46, 36]):
+        assert min(np.abs(np.array(one["box"]) - place).max() for one in found["objects"]) <= 2
+    assert none["objects"] == [] and none["image"] == "#1"
+    assert found["picture"].endswith("scene-objects.png") and none["picture"].endswith("1-objects.png")
+    assert Image.open(found["picture"]).size == (384, 307)
+    assert len(slid.find(parts_of(Mean(), NAMES), [scene], scales=(1.0,), most=1.0)[0]["objects"]) > 2
+
+
+def test_boxes_have_the_colours_of_their_classes():
+    image = np.full((400, 400, 1), 50, np.uint8)
+    objects = [Detection("bright", 0.91, (10.0, 20, 200, 300)), Detection("dark", 0.9, (250.0, 20, 390, 390))]
+    picture = np.asarray(slid.drawn(image, objects, NAMES))
+    assert picture.shape == (400, 400, 3)
+    for x, k in ((11, 1), (251, 0)):
+        assert picture[150, x].tolist() == list(PALETTE[k]) and picture[150, x - 1].tolist() == [0, 0, 0]
+    assert (picture[100, 100] == 50).all(), "inside nothing is drawn"
+
+
+def test_the_command_line(scene, tmp_path, run, capsys):
+    out = tmp_path / "found"
+    words = ["predict", "run", str(scene), "--slide", "--scales", "1", "--threshold", "0.9", "--out", str(out)]
+    assert cli.main(words) == 0
+    shown = capsys.readouterr().out
+    assert "bright" in shown and "825 windows were looked at, at once" in shown and "scene-objects.png" in shown
+    assert cli.main([*words, "--json", "--suppress", "1"]) == 0
+    (found,) = json.loads(capsys.readouterr().out)
+    assert len(found["objects"]) > 2 and all(one["probability"] > 0.9 for one in found["objects"])
+    sides = {one["box"][2] - one["box"][0] for one in found["objects"]}
+    assert sides == {16.0}
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--suppress", "0.5"], "'--suppress' goes with --slide"),
+        (["--slide", "--tile", "96"], "'--tile' goes with --masks DIR"),
+        (["--slide", "--masks", "out"], "one run"),
+        (["--slide", "--views", "mirror"], "one run"),
+        (["--slide", "--scales", "1;2"], "numbers with commas between them, got '1;2'"),
+        (["--slide", "--threshold", "2"], "threshold is a probability from 0 to 1; got 2"),
+        (["--slide", "--suppress", "-1"], "overlap .* is an IoU from 0 to 1; got -1"),
+    ],
+)
+def test_options_that_do_not_fit_are_named(words, said, scene, run):
+    with pytest.raises(UserError, match=said):
+        cli_verbs.predict(cli_options.parse(["predict", "run", str(scene), *words]))
