@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 import torch.distributed as dist
-from proofs import CELLS, PROOFS, SIDE, Triplets
+from proofs import CELLS, PROOFS, SIDE, Dense, Triplets
 from torch import nn
 
 from hubel.data.dataset import Dataset
@@ -16,6 +17,7 @@ from hubel.data.images import ArrayImages
 from hubel.data.loader import Loader
 from hubel.data.preprocess import Preprocess
 from hubel.recipe import OptimizerOptions, Recipe, RegularizeOptions, ScheduleOptions
+from hubel.tasks.segmentation import Segmentation
 from hubel.training.feed import Data
 from hubel.training.loop import Loop
 
@@ -29,7 +31,26 @@ def embedding(task: Any) -> nn.Module:
     return nn.Sequential(nn.Flatten(), nn.Linear(SIDE * SIDE, 5))
 
 
-ALL = {**{name: proof[:2] for name, proof in PROOFS.items()}, "triplets": (embedding, Triplets())}
+MASKS = Segmentation(("a", "b", "c"), dice=0.5, class_weights=(1.0, 2.0, 0.5))  # no throwaway: the task itself
+SUMS = {**{name: proof[:2] for name, proof in PROOFS.items()}, "segmentation": (lambda task: Dense(), MASKS)}
+ALL = {**SUMS, "triplets": (embedding, Triplets())}  # SUMS: those whose loss is a sum over examples
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Masks in memory: (N, H, W) uint8, 255 is ignored."""
+
+    masks: np.ndarray
+    classes: tuple[str, ...] = MASKS.classes
+
+    def __len__(self) -> int:
+        return len(self.masks)
+
+    def read(self, i: int) -> np.ndarray:
+        return self.masks[i]
+
+    def take(self, index: np.ndarray) -> Drawn:
+        return Drawn(self.masks[index])
 
 
 def dataset(name: str) -> Dataset:
@@ -41,6 +62,11 @@ def dataset(name: str) -> Dataset:
         columns["pixels"] = random.integers(0, 3, (N, SIDE, SIDE))
         columns["pixels"][random.random((N, SIDE, SIDE)) < random.random((N, 1, 1))] = 255
         columns["pixels"][::5] = 255
+    elif name == "segmentation":
+        masks = random.integers(0, 3, (N, SIDE, SIDE), dtype=np.uint8)
+        masks[random.random(masks.shape) < random.random((N, 1, 1))] = 255
+        masks[::5] = 255
+        columns["mask"] = Drawn(masks)  # type: ignore[assignment]
     elif name == "joint with missing objects":
         columns["numbers"] = random.uniform(0, SIDE, (N, 4)).astype(np.float32)
         columns["numbers.valid"] = labels != 2
@@ -76,10 +102,10 @@ def make_loop(name: str, folder: Path, callbacks: Any = (), **options: Any) -> L
 
 
 def one_of_two(rank: int, folder: str) -> None:
-    """A process of two: every proof whose loss is a sum over examples, whole batches and images one by one."""
+    """A process of two: every task whose loss is a sum over examples, whole batches and images one by one."""
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
-    for name in PROOFS:
+    for name in SUMS:
         for micro in (None, 1):
             make_loop(name, Path(folder) / f"{name} {micro}", micro_batch=micro).run()
     dist.barrier()  # neither closes its connections while the other still uses them
