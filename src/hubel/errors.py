@@ -12,9 +12,12 @@ class UserError(Exception):
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """A hint for a mistyped name: `, did you mean 'adamw'?`, or the known names where none is close."""
+    """A hint for a mistyped name: `; did you mean 'adamw'?`, or the known names where none is close."""
     known = sorted(known)
-    close = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
-    if close:
-        return f"; did you mean '{close[0]}'?"
-    return f"; known: {', '.join(known)}" if known else ""
+    return close_to(word, known) or (f"; known: {', '.join(known)}" if known else "")
+
+
+def close_to(word: str, known: Iterable[str]) -> str:
+    """The hint alone, for a message that names them all; "" where none is close."""
+    close = difflib.get_close_matches(word, sorted(known), n=1, cutoff=0.6)
+    return f"; did you mean '{close[0]}'?" if close else ""

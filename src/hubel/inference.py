@@ -28,7 +28,7 @@ import torch
 from torch import Tensor, nn
 
 from hubel.data.memory import free_memory
-from hubel.errors import UserError, did_you_mean
+from hubel.errors import UserError, close_to
 from hubel.models.cost import multiply_adds
 from hubel.models.surgery.fold import fold_batchnorm
 from hubel.models.surgery.lean import images_at_once, lean
@@ -74,7 +74,7 @@ def installed() -> str | None:
 def choose(parts: Parts, images: int, asked: str = "auto") -> Way:
     """The way for so many `images`, or the one that is `asked` for. Raises UserError where that can't be had."""
     if asked not in WAYS:
-        raise UserError(f"--path is one of {', '.join(WAYS)}; got '{asked}'{did_you_mean(asked, WAYS)}")
+        raise UserError(f"--path is one of {', '.join(WAYS)}; got '{asked}'{close_to(asked, WAYS)}")
     device = parts.device.type
     if asked == "openvino" and installed() != "openvino":
         raise UserError(

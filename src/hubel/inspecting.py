@@ -27,11 +27,11 @@ from hubel.data.places import cache_folder
 from hubel.data.policies import POLICIES
 from hubel.data.preview import Previewer
 from hubel.data.preview_mixed import mixtures
-from hubel.errors import UserError, did_you_mean
+from hubel.errors import UserError, close_to
 from hubel.extents import Extents, against, seen_by
 from hubel.parts import load_dataset
 from hubel.report import data_page
-from hubel.training.atomic import write_atomically
+from hubel.training.atomic import make_folder, write_atomically
 from hubel.training.machine import cores
 from hubel.training.places import safe_name
 from hubel.training.progress import Progress
@@ -79,7 +79,7 @@ class DataReport:
         Raises UserError where `out` lies in the data, or holds anything else.
         """
         folder = _own_folder(Path(out).expanduser().absolute(), self.dataset)
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         listed = quarantine.as_csv(self.dataset, self.findings)
         written = replace(self, page=folder / PAGE, quarantine=folder / QUARANTINE if listed else None)
         for name in OURS:  # of an earlier look
@@ -116,7 +116,7 @@ def inspect_data(
     UserError where nothing sensible can be read; single bad files and entries become findings.
     """
     if augment not in POLICIES:
-        raise UserError(f"augment is one of {', '.join(POLICIES)}; got '{augment}'{did_you_mean(augment, POLICIES)}")
+        raise UserError(f"augment is one of {', '.join(POLICIES)}; got '{augment}'{close_to(augment, POLICIES)}")
     progress = Progress(progress or "auto") if progress is None or isinstance(progress, str) else progress
     dataset = load_dataset(source, download=download)
     network = None if model is None else seen_by(model, dataset.images.channels, size)

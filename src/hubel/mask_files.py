@@ -29,8 +29,9 @@ from hubel.data.masks import IGNORE
 from hubel.data.outlines import polygon_entries, run_entries
 from hubel.data.png_rows import PngRows
 from hubel.data.yaml_file import write_yaml
-from hubel.errors import UserError, did_you_mean
+from hubel.errors import UserError, close_to
 from hubel.ops.palette import BACKGROUND, COLOURS, PALETTE, overlay, plain_class
+from hubel.training.atomic import make_folder
 
 KINDS = ("mask", "overlay", "coco", "polygons", "images")
 USUAL = ("mask", "overlay")
@@ -41,7 +42,7 @@ def check_kinds(kinds: Sequence[str]) -> tuple[str, ...]:
     """UserError for a kind of file that there is not."""
     for kind in kinds:
         if kind not in KINDS:
-            raise UserError(f"Files of a mask are {', '.join(KINDS)}; got '{kind}'{did_you_mean(kind, KINDS)}")
+            raise UserError(f"Files of a mask are {', '.join(KINDS)}; got '{kind}'{close_to(kind, KINDS)}")
     return tuple(dict.fromkeys(kinds))
 
 
@@ -73,7 +74,7 @@ class MaskFolder:
         self._entries: dict[str, list[dict[str, Any]]] = {"coco": [], "polygons": []}
 
     def __enter__(self) -> Self:
-        self.out.mkdir(parents=True, exist_ok=True)
+        make_folder(self.out)
         return self
 
     def __exit__(self, kind: type | None, fault: BaseException | None, trace: TracebackType | None) -> None:

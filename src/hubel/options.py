@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
-from hubel.errors import UserError, did_you_mean
+from hubel.errors import UserError, close_to
 from hubel.recipe import GROUPS, OPEN_GROUPS, Recipe, Setting
 
 # One option ----------------------------------------------------------------------------------------------------------
@@ -48,7 +48,7 @@ def convert(key: str, value: Any) -> Any:
         raise UserError(f"Option '{key}' has no automatic value; it needs {_wanted(f, kinds[0])}.")
     converted, choices, within = _convert_to(kinds[0], value), f.metadata["choices"], f.metadata["range"]
     if converted is None or (choices and converted not in choices):
-        hint_text = did_you_mean(str(value), choices) if choices else "."
+        hint_text = close_to(str(value), choices) or "."
         raise UserError(f"Option '{key}' needs {_wanted(f, kinds[0])}, got '{value}'{hint_text}")
     if within is not None and not within.holds(converted):
         raise UserError(f"Option '{key}' needs {within.words}, got {converted}.")

@@ -209,6 +209,19 @@ def test_a_folder_that_can_not_be_written(tmp_path, monkeypatch, code):
         RunFolder.create(tmp_path, "a", "b")
 
 
+@pytest.mark.parametrize("place", ["folder", "missing/page.html", "file/page.html", "file/deeper/page.html"])
+def test_a_file_that_can_not_be_written_there(tmp_path, place):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").write_text("kept")
+    with pytest.raises(UserError, match=f"{place} can't be written"):
+        atomic.write_atomically(tmp_path / place, b"text")
+    if place.startswith("file"):
+        with pytest.raises(UserError, match="file can't be written"):
+            atomic.make_folder(tmp_path / "file")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["file", "folder"], "nothing is left behind"
+    assert (tmp_path / "file").read_text() == "kept"
+
+
 def test_the_place_of_runs_is_a_file(tmp_path):
     (tmp_path / "runs").write_text("")
     with pytest.raises(UserError, match="is a file, not a folder"):

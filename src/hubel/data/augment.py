@@ -22,7 +22,7 @@ from hubel.data.draws import integers, uniform
 from hubel.data.geometric import Amounts, Geometric, matrices, upside_down
 from hubel.data.mixing import Mixing
 from hubel.data.photometric import Colour, Look, Texture, look_of
-from hubel.errors import UserError, did_you_mean
+from hubel.errors import UserError, close_to
 from hubel.ops.geometry import check_border, compose, mirror, resizing, scaling, translation
 
 FLIPS = ("none", "random", "alternating")
@@ -77,9 +77,7 @@ class Augment:
     def __post_init__(self) -> None:
         check_border(self.border)
         if self.flip not in FLIPS:
-            raise UserError(
-                f"flip is one of {', '.join(FLIPS)}; got '{self.flip}'{did_you_mean(str(self.flip), FLIPS)}"
-            )
+            raise UserError(f"flip is one of {', '.join(FLIPS)}; got '{self.flip}'{close_to(str(self.flip), FLIPS)}")
         if self.shift < 0 or self.cutout < 0:
             raise UserError(f"shift and cutout are pixels, 0 or more; got {self.shift} and {self.cutout}")
         if self.crop is not None and not 0 < self.crop[0] <= self.crop[1] <= 1:

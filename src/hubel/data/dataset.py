@@ -19,7 +19,7 @@ import torch
 from hubel.data.findings import Finding
 from hubel.data.images import Images
 from hubel.data.objects import Objects
-from hubel.errors import UserError, did_you_mean
+from hubel.errors import UserError, close_to, did_you_mean
 
 SPLITS = ("train", "train-dev", "dev", "test")
 FOUND = "found"  # the trait of a dataset that was made of another one: the other one's hash
@@ -84,7 +84,7 @@ class Dataset:
         for part, index in self.splits.items():
             if part not in SPLITS:
                 raise UserError(
-                    f"{self.name}: a split is one of {', '.join(SPLITS)}; got '{part}'{did_you_mean(part, SPLITS)}"
+                    f"{self.name}: a split is one of {', '.join(SPLITS)}; got '{part}'{close_to(part, SPLITS)}"
                 )
             if len(index) and not 0 <= index.min() <= index.max() < n:
                 raise UserError(f"{self.name}: the split '{part}' names images beyond 0 … {n - 1}.")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from hubel.data.draws import uniform
-from hubel.errors import UserError, did_you_mean
+from hubel.errors import UserError, close_to
 
 SAMPLINGS = ("shuffle", "replacement", "sequential")
 
@@ -24,9 +24,7 @@ def epoch_order(
     for weights that don't fit.
     """
     if sampling not in SAMPLINGS:
-        raise UserError(
-            f"sampling is one of {', '.join(SAMPLINGS)}; got '{sampling}'{did_you_mean(sampling, SAMPLINGS)}"
-        )
+        raise UserError(f"sampling is one of {', '.join(SAMPLINGS)}; got '{sampling}'{close_to(sampling, SAMPLINGS)}")
     if weights is not None and sampling != "replacement":
         raise UserError(f"Weights of examples need sampling 'replacement'; got '{sampling}'.")
     index = np.asarray(index, dtype=np.int64)

@@ -17,7 +17,7 @@ from hubel.data.chosen import Chosen
 from hubel.data.geometric import Geometric
 from hubel.data.mixing import Mixing
 from hubel.data.photometric import Colour, Texture
-from hubel.errors import UserError, did_you_mean
+from hubel.errors import UserError, close_to
 from hubel.recipe import POLICIES
 
 PARTS = {"geometric": Geometric, "colour": Colour, "texture": Texture, "mixing": Mixing, "collage": Collage}
@@ -27,7 +27,7 @@ SMALL = 64  # pixels: up to this side images are shifted, larger ones cropped
 def policy(name: str, traits: Mapping[str, Any], size: tuple[int, int], channels: int) -> tuple[Augment, str]:
     """The augmentation called `name` for images of `size` (h, w), and why it is so."""
     if name not in POLICIES:
-        raise UserError(f"augment is one of {', '.join(POLICIES)}; got '{name}'{did_you_mean(name, POLICIES)}")
+        raise UserError(f"augment is one of {', '.join(POLICIES)}; got '{name}'{close_to(name, POLICIES)}")
     if name == "none":
         return Augment(), "none was asked for"
     plain = "light" if name == "light" else "standard"

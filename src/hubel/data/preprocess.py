@@ -20,7 +20,7 @@ from hubel.data.dataset import Dataset
 from hubel.data.decode import convert
 from hubel.data.shown import Shown, shown_of
 from hubel.data.whiten import Whitening
-from hubel.errors import UserError, did_you_mean
+from hubel.errors import UserError, close_to
 from hubel.ops.filtered import METHODS, filtered
 from hubel.ops.geometry import compose, resizing, translation
 from hubel.ops.resize import warp
@@ -63,7 +63,7 @@ class Preprocess:
             )
         if self.policy not in POLICIES:
             raise UserError(
-                f"resize is one of {', '.join(POLICIES)}; got '{self.policy}'{did_you_mean(str(self.policy), POLICIES)}"
+                f"resize is one of {', '.join(POLICIES)}; got '{self.policy}'{close_to(str(self.policy), POLICIES)}"
             )
         if len(self.size) != 2 or min(self.size) < 1:
             raise UserError(f"size is (height, width), each at least 1 pixel; got {self.size}")

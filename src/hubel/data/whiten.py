@@ -23,7 +23,7 @@ from torch import Tensor
 
 from hubel.data.decode import BadImage
 from hubel.data.images import evenly
-from hubel.errors import UserError, did_you_mean
+from hubel.errors import UserError, close_to
 
 if TYPE_CHECKING:
     from hubel.data.dataset import Dataset
@@ -98,7 +98,7 @@ def fit(
     Raises UserError for an unknown kind, images too large for a (d, d) matrix, or none that can be read.
     """
     if kind not in KINDS:
-        raise UserError(f"normalize is one of channel, {', '.join(KINDS)}; got '{kind}'{did_you_mean(kind, KINDS)}")
+        raise UserError(f"normalize is one of channel, {', '.join(KINDS)}; got '{kind}'{close_to(kind, KINDS)}")
     if not 0 <= epsilon < np.inf:
         raise UserError(f"whiten_epsilon is a share of the mean variance, 0 or more; got {epsilon}")
     shape = (*plain.size, plain.channels)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from hubel.errors import UserError, did_you_mean
+from hubel.errors import UserError, close_to
 from hubel.nn.maxout import Maxout
 from hubel.nn.padding import conv2d
 
@@ -31,7 +31,7 @@ def choice(option: str, value: object, known: tuple[str, ...]) -> None:
     """Raise UserError where `value` is none of the known words of `option`."""
     if value not in known:
         raise UserError(f"Option '{option}' needs one of {', '.join(known)}, got '{value}'"
-                        f"{did_you_mean(str(value), known)}")  # fmt: skip
+                        f"{close_to(str(value), known)}")  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
-from hubel.errors import UserError, did_you_mean
+from hubel.errors import UserError, close_to
 
 FITTED = 4000  # pixels, evenly spaced, that means are fitted on
 CLIMBED = 400  # pixels that climb to modes: their number counts squared
@@ -120,5 +120,5 @@ METHODS: dict[str, Callable[[np.ndarray], np.ndarray]] = {"kmeans": kmeans, "mea
 def method(name: str) -> Callable[[np.ndarray], np.ndarray]:
     """Raises UserError for a name that there is not."""
     if name not in METHODS:
-        raise UserError(f"Clustering is by {', '.join(METHODS)}; got '{name}'{did_you_mean(name, METHODS)}")
+        raise UserError(f"Clustering is by {', '.join(METHODS)}; got '{name}'{close_to(name, METHODS)}")
     return METHODS[name]

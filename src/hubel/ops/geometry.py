@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from hubel.errors import UserError, did_you_mean
+from hubel.errors import UserError, close_to
 
 # What lies outside the source: black; its reflection about the edge (the edge pixel counts twice); the edge pixel.
 BORDERS = {"zero": "zeros", "mirror": "reflection", "edge": "border"}
@@ -27,7 +27,7 @@ TOLERANCE = 1e-6  # of a pixel: closer than this, a matrix is taken to move whol
 def check_border(border: str) -> str:
     """`border` itself, or UserError where no such border exists."""
     if border not in BORDERS:
-        raise UserError(f"border is one of {', '.join(BORDERS)}; got '{border}'{did_you_mean(border, BORDERS)}")
+        raise UserError(f"border is one of {', '.join(BORDERS)}; got '{border}'{close_to(border, BORDERS)}")
     return border
 
 

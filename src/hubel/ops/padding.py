@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from hubel.errors import UserError, did_you_mean
+from hubel.errors import UserError, close_to
 
 PADDINGS = ("valid", "zero", "mean", "mirror")
 
@@ -40,7 +40,7 @@ def check_padding(padding: str) -> None:
     """Raise UserError where `padding` is none of PADDINGS."""
     if padding not in PADDINGS:
         raise UserError(f"Option 'padding' needs one of {', '.join(PADDINGS)}, got '{padding}'"
-                        f"{did_you_mean(padding, PADDINGS)}")  # fmt: skip
+                        f"{close_to(padding, PADDINGS)}")  # fmt: skip
 
 
 def _mirrored(maps: Tensor, axis: int, margin: int) -> Tensor:

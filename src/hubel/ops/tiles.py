@@ -18,7 +18,7 @@ from itertools import product
 import torch
 from torch import Tensor
 
-from hubel.errors import UserError, did_you_mean
+from hubel.errors import UserError, close_to
 
 JOINS = ("blend", "cut")
 
@@ -58,9 +58,7 @@ class Grid:
                     "smaller overlap, or larger tiles."
                 )
         if self.join not in JOINS:
-            raise UserError(
-                f"Tiles are joined by {' or '.join(JOINS)}; got '{self.join}'{did_you_mean(self.join, JOINS)}"
-            )
+            raise UserError(f"Tiles are joined by {' or '.join(JOINS)}; got '{self.join}'{close_to(self.join, JOINS)}")
 
     @property
     def steps(self) -> tuple[int, int]:

@@ -20,7 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hubel.errors import UserError, did_you_mean
+from hubel.errors import UserError, close_to
 from hubel.metrics.pose import Posed
 from hubel.tasks.base import check_range
 from hubel.tasks.joints import Joints
@@ -45,7 +45,7 @@ class HeatMap(Joints):
         check_range("sigma", self.sigma, 0, 0.5)
         if self.error not in ERRORS:
             raise UserError(
-                f"Option 'error' is one of {', '.join(ERRORS)}; got '{self.error}'{did_you_mean(self.error, ERRORS)}"
+                f"Option 'error' is one of {', '.join(ERRORS)}; got '{self.error}'{close_to(self.error, ERRORS)}"
             )
 
     @property

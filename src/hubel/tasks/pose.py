@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from torch import Tensor, nn
 
-from hubel.errors import UserError, did_you_mean
+from hubel.errors import UserError, close_to
 from hubel.metrics.pose import Posed
 from hubel.models.joint_votes import JointVotes
 from hubel.ops import losses
@@ -44,7 +44,7 @@ class Pose(Joints):
         super().__post_init__()
         if self.error not in ERRORS:
             raise UserError(
-                f"Option 'error' is one of {', '.join(ERRORS)}; got '{self.error}'{did_you_mean(self.error, ERRORS)}"
+                f"Option 'error' is one of {', '.join(ERRORS)}; got '{self.error}'{close_to(self.error, ERRORS)}"
             )
 
     @property

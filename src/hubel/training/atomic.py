@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import platform
@@ -14,6 +15,9 @@ from hubel.errors import UserError
 
 PREFIX = ".hubel-"  # temporaries: .hubel-<pid>-<host>@<name>.tmp, in the same directory as their target
 FOREIGN_SECONDS = 3600  # a temporary of another machine counts as left behind after so long
+UNWRITABLE = (  # by the place that the user chose: no permission, no folder there, a folder or a file in the way
+    errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG
+)  # fmt: skip
 
 
 def write_atomically(path: Path, data: bytes) -> None:
@@ -32,7 +36,16 @@ def write_atomically(path: Path, data: bytes) -> None:
     except OSError as fault:
         raise explain(fault, path, len(data)) from fault
     finally:  # renamed already where all went well; Ctrl-C leaves nothing behind either
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            temporary.unlink()
+
+
+def make_folder(path: Path) -> None:
+    """With those above it; no error where it is there. Raises UserError where it can't be made."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as fault:
+        raise explain(fault, path) from fault
 
 
 def sync_directory(folder: Path) -> None:
@@ -86,8 +99,9 @@ def explain(fault: OSError, path: Path, size: int = 0) -> Exception:
             f"No room for {path}: {size / 1e6:.1f} MB are needed, {free / 1e6:.1f} MB are free. "
             "What was saved before is whole. Make room (`hubel runs --prune`), then continue with `hubel resume`."
         )
-    if fault.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return UserError(f"{path} can't be written ({os.strerror(fault.errno)}). Choose another folder with --out.")
+    if fault.errno in UNWRITABLE:
+        why = os.strerror(fault.errno)
+        return UserError(f"{path} can't be written ({why}). Choose another folder with --out, or another --page.")
     return fault
 
 
