@@ -1,7 +1,7 @@
 """An image with what is annotated in it: an SVG whose boxes, outlines, keypoints and mask lie on the thumbnail.
 
 Annotations are in source pixels; the picture is `side` pixels on its longer side, and lines stay sharp at any zoom.
-Class k has the colour k mod COLOURS everywhere on a page.
+Class k has the colour k everywhere on a page (ops/palette.py).
 """
 
 from __future__ import annotations
@@ -101,10 +101,12 @@ def _lay_runs(small: np.ndarray, marks: Marks, height: int, width: int) -> None:
 
 def mask_uri(mask: np.ndarray) -> str:
     """(h, w) uint8 numbers of classes -> a PNG with a palette, transparent where the number is 255."""
-    picture = Image.fromarray(np.where(mask == 255, COLOURS, mask % COLOURS).astype(np.uint8), "P")
-    picture.putpalette([v for colour in (*PALETTE, (0, 0, 0)) for v in colour])
+    known = mask[mask != 255]
+    clear = min(int(known.max(initial=0)) + 1, COLOURS)  # the number behind the last colour that is needed
+    picture = Image.fromarray(np.where(mask == 255, clear, mask).astype(np.uint8), "P")
+    picture.putpalette([v for colour in (*PALETTE[:clear], (0, 0, 0)) for v in colour])
     stream = io.BytesIO()
-    picture.save(stream, "PNG", optimize=True, transparency=bytes([FAINT] * COLOURS + [0]))
+    picture.save(stream, "PNG", optimize=True, transparency=bytes([FAINT] * clear + [0]))
     return f"data:image/png;base64,{base64.b64encode(stream.getvalue()).decode('ascii')}"
 
 

@@ -17,6 +17,7 @@ from typing import Any
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
+from hubel.ops.palette import css
 from hubel.report import curves, sections, settings, text
 from hubel.report.pictures import Pictures
 from hubel.report.private import without_names
@@ -65,7 +66,7 @@ def write(data: ReportData, path: str | Path, private: bool = False) -> Path:
 
 def fill(template: str, values: Mapping[str, Any], styles: Sequence[str] = ("report.css",)) -> str:
     """A template of this folder with its values, our styles and our script, under a policy that allows only these."""
-    style, script = "".join(_source(name) for name in styles), _source("report.js")
+    style, script = "".join([*(_source(name) for name in styles), css()]), _source("report.js")
     policy = (
         f"default-src 'none'; img-src data:; style-src '{_hash(style)}'; script-src '{_hash(script)}'; "
         "base-uri 'none'; form-action 'none'"
