@@ -2,9 +2,11 @@
 
 import numpy as np
 import pytest
+import torch
 
 import hubel
 from hubel.ensemble import Ensemble
+from hubel.errors import UserError
 from hubel.tasks.joint import Joint
 from hubel.tasks.segmentation import Segmentation
 from hubel.together import Together
@@ -107,3 +109,19 @@ def test_a_joint_task_of_masks_is_trained_and_shown_like_masks(run, tmp_path):
     for words in ("fine: Near borders", "coarse: Inside, away from borders"):
         assert words in page
     assert page.count("<img") > len(both.splits["test"]) / 2
+
+
+def test_a_classifier_s_run_begins_the_encoder(tmp_path):
+    """Its weights, all of them, and nothing of its head; what learns alone at first is the decoder."""
+    small = {"progress": "quiet", "precision": "fp32", "workers": 0, "epochs": 1, "out": tmp_path}
+    pictures = "shapes:count=30,size=24x32,classes=3,most=1,kind=labels"
+    first = hubel.train(pictures, model="resnet8", **small)
+    own = {"model": "unet", "model.encoder": "resnet8", "model.widths": [4]}
+    with pytest.raises(UserError, match="No layer of"):
+        hubel.train(SOURCE, **small, **{**own, "model.encoder": "convnet"}, from_run=first)
+    second = hubel.train(SOURCE, **small, **own, from_run=first, transfer="head")
+    start, end = first.network.state_dict(), second.network.state_dict()
+    body = {name: value for name, value in start.items() if not name.startswith("head.")}
+    assert {f"encoder.{name}" for name in body} == {name for name in end if name.startswith("encoder.")}
+    for name, value in body.items():
+        assert torch.equal(end[f"encoder.{name}"], value), name

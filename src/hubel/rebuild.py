@@ -152,10 +152,13 @@ def kept_weights(folder: Path, keep: str) -> tuple[Mapping[str, torch.Tensor], i
 def warm_start(network: nn.Module, weights: Mapping[str, torch.Tensor], source: str) -> tuple[str, tuple[str, ...]]:
     """Copy every tensor whose name and shape agree; the others (a head for other classes) stay fresh.
 
+    Into the network or into its encoder, whichever more of the tensors fit: a classifier's run begins a U-Net's.
     Returns a sentence that says what was taken, and the fresh parameters' names. Raises UserError where nothing fits.
     """
     own = network.state_dict()
-    fitting = {k: v for k, v in weights.items() if k in own and own[k].shape == v.shape}
+    ways = [weights, {f"encoder.{k}": v for k, v in weights.items()}]
+    each = [{k: v for k, v in way.items() if k in own and own[k].shape == v.shape} for way in ways]
+    fitting = max(each, key=len)
     if not any(k.endswith("weight") for k in fitting):
         raise UserError(f"No layer of {source} fits this network. Use the same --model for a warm start.")
     network.load_state_dict(fitting, strict=False)
