@@ -31,11 +31,14 @@ from turns import Competitor, Turns, in_turns
 
 from hubel.waiting import wait_briefly
 
-NAMES = ("hubel", "smp", "smp_tuned")
+NAMES = ("hubel", "hubel_whole", "smp", "smp_tuned")
+OURS = ("hubel", "hubel_whole")
 SPEED_GOAL = 2.0  # hubel / smp as it comes, on a CPU with native bf16
 WHAT = {
     "hubel": "hubel, as it comes",
     "hubel_single": "hubel, one view",
+    "hubel_whole": "hubel, trained on whole sizes",
+    "hubel_whole_single": "hubel, trained on whole sizes, one view",
     "smp": "smp, as in its CamVid example",
     "smp_tuned": "smp, with hubel's loss, optimiser, schedule",
 }
@@ -79,21 +82,25 @@ def words(options: argparse.Namespace, name: str) -> list[str]:
 def environment(name: str) -> dict[str, str]:
     """What `import hubel` sets before torch is loaded; the peer runs as it comes."""
     found: dict[str, str] = {}
-    if name == "hubel" and "OMP_WAIT_POLICY" not in os.environ:
+    if name in OURS and "OMP_WAIT_POLICY" not in os.environ:
         wait_briefly(found)
     return found
 
 
 def speed_rows(found: Mapping[str, Any], goal: float | None = SPEED_GOAL) -> list[list[str]]:
-    rows, rates = [["", "images/s (lowest–highest)", "hubel / it", "goal", ""]], found["images_per_second"]
+    """The goal is that of hubel as it comes; its crops are small, those of `hubel_whole` as large as smp's."""
+    rates = found["images_per_second"]
+    bases = [name for name in OURS if name in rates]
+    rows = [["", "images/s (lowest–highest)", *(f"{base} / it" for base in bases), "goal", ""]]
     for name, values in rates.items():
-        row = [name, spread(values).text(1), "", "", ""]
-        if name != "hubel" and "hubel" in rates:
-            against = ratio(rates["hubel"], values)
-            met = "" if goal is None else "met" if against.median >= goal else "missed"
-            row[2:] = [against.text(2), "" if goal is None else f"≥ {goal:g}", met]
-        rows.append(row)
-    return rows + [[name, "not measured", why.splitlines()[-1][:70], "", ""] for name, why in found["missing"].items()]
+        against = {base: ratio(rates[base], values) for base in bases if name not in OURS}
+        cells = [against[base].text(2) if against else "" for base in bases]
+        first = against.get("hubel")
+        judged = first is not None and goal is not None
+        met = "" if not judged else "met" if first.median >= goal else "missed"
+        rows.append([name, spread(values).text(1), *cells, f"≥ {goal:g}" if judged else "", met])
+    empty = [""] * (len(bases) + 1)
+    return rows + [[name, "not measured", why.splitlines()[-1][:70], *empty] for name, why in found["missing"].items()]
 
 
 # Quality ------------------------------------------------------------------------------------------------------

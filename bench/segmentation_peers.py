@@ -33,12 +33,20 @@ MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # smp's own for this e
 
 
 class Hubel:
-    """As a user gets it: augmentation, training metrics, history, checkpoints; the report at the end of a training."""
+    """As a user gets it: augmentation, training metrics, history, checkpoints; the report at the end of a training.
+
+    On a CPU it learns from crops on smaller images than it judges (--train_size); `whole` makes them as large.
+    """
+
+    def __init__(self, whole: bool = False):
+        self.whole = whole
 
     def _train(self, data: Any, work: Work, folder: str, **more: Any) -> Any:
         import hubel
 
         options = {"epochs": work.epochs, "batch_size": work.batch, "seed": work.seed, "out": Path(folder), **more}
+        if self.whole:
+            options["train_size"] = min(Scenes(work.data, "train").mask(0).shape)
         return hubel.train(data, model="unet", **{"model.encoder": "resnet18"}, **options)
 
     def take_turns(self, work: Work, turns: Turns, epochs: int) -> None:
@@ -203,4 +211,4 @@ def answers(network: nn.Module, images: Tensor) -> Tensor:
         return network(images).argmax(1).to(torch.uint8)
 
 
-COMPETITORS = {"hubel": Hubel(), "smp": Smp(example), "smp_tuned": Smp(tuned)}
+COMPETITORS = {"hubel": Hubel(), "hubel_whole": Hubel(True), "smp": Smp(example), "smp_tuned": Smp(tuned)}

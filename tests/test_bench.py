@@ -155,8 +155,10 @@ def test_masks_are_judged_by_counting(tmp_path):
     assert found["smp"]["miou"] == pytest.approx(sum(wanted) / 3) and found["smp_single"]["miou"] == 1
     rows = quality_rows({"trained": found, "missing": {"hubel": "why"}})
     assert rows[2][1:] == ["1.0000", "1.5", "5", "1.00", "1.00", "1.00"] and rows[3][:2] == ["hubel", "not measured"]
-    rates = {"images_per_second": {"hubel": [20.0, 30.0], "smp": [10.0, 10.0]}, "missing": {}}
-    assert speed_rows(rates)[2] == ["smp", "10.0 (10.0–10.0)", "2.50 (2.00–3.00)", "≥ 2", "met"]
+    rates = {"hubel": [20.0, 30.0], "hubel_whole": [10.0, 15.0], "smp": [10.0, 10.0]}
+    rows = speed_rows({"images_per_second": rates, "missing": {"smp_tuned": "why"}})
+    assert rows[3] == ["smp", "10.0 (10.0–10.0)", "2.50 (2.00–3.00)", "1.25 (1.00–1.50)", "≥ 2", "met"]
+    assert rows[1][2:] == rows[2][2:] == ["", "", "", ""] and {len(row) for row in rows} == {6}
 
 
 @pytest.mark.parametrize("script", ["train.py", "kill.py", "inference.py"])
