@@ -15,6 +15,7 @@ from hubel.report import values
 from hubel.session import Session
 from hubel.training.evaluate import Evaluation
 from hubel.training.run import RunFolder
+from hubel.training.transfer import TELLS
 from hubel.types import select
 
 SHARES = ("accuracy", "top5", "exact_match")  # right examples over all: Wilson's interval holds
@@ -57,7 +58,8 @@ def report_data(
         configuration=[values.ConfigRow(k, s.value, s.source, s.reason) for k, s in sorted(effective(session).items())],
         manifest=folder.manifest,
         quarantine=[values.Quarantined(bad.name, bad.reason) for bad in session.dataset.quarantine],
-        warnings=[*notes],
+        warnings=[note for note in notes if not note.startswith(TELLS)],
+        stages=[note for note in notes if note.startswith(TELLS)],
         **details,
     )
 

@@ -69,6 +69,7 @@ def full(word: str = "cat", **changes: Any) -> ReportData:
         "manifest": {"versions": {"torch": "2.11", "note": word}},
         "quarantine": [Quarantined(word, word, image()), Quarantined(word, word)],
         "warnings": (word,),
+        "stages": (word,),
         "title": word,
     }  # fmt: skip
     return bare(**fields | changes)

@@ -237,9 +237,12 @@ def test_a_training_leaves_nothing_behind_in_memory(small, weights):
 def test_a_stage_is_announced_after_the_epoch_before_it(small, weights, quiet):
     said = []
     quiet.say, quiet.epoch = said.append, lambda row: said.append(row["epoch"])
-    small(weights=str(weights), transfer="staged", **{**NET, "transfer.head_epochs": 1, "epochs": 2})
+    run = small(weights=str(weights), transfer="staged", **{**NET, "transfer.head_epochs": 1, "epochs": 2})
     (place,) = (i for i, word in enumerate(said) if str(word).startswith("From epoch 2 on"))
     assert said[place - 1] == 1 and said[place + 1 :].count(2) == 1
+    page = (run.path / "report.html").read_text()
+    assert page.index('id="curves"') < page.index("From epoch 2 on"), "it is said with the curves, and warns of nothing"
+    assert 'aria-label="Warnings"' not in page
 
 
 def test_unfreezing_from_the_head_towards_the_input(small, weights):

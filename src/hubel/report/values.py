@@ -180,6 +180,7 @@ class ReportData:
     manifest: Mapping[str, Any] = field(default_factory=dict)
     quarantine: Sequence[Quarantined] = ()
     warnings: Sequence[str] = ()
+    stages: Sequence[str] = ()  # what learnt when, a sentence each
 
     @property
     def split(self) -> str | None:

@@ -26,7 +26,8 @@ def check_dropout(network: nn.Module, name: str) -> None:
     """Raises UserError where there is nothing to sample."""
     if not dropout_layers(network):
         raise UserError(
-            f"The network '{name}' has no dropout, so every pass gives the same. Train one with it: --model.dropout 0.5"
+            f"The network '{name}' has no dropout, so every pass gives the same. Train one that has it: --model mlp "
+            "--model.dropout 0.5, for example."
         )
 
 

@@ -32,6 +32,7 @@ from hubel.training.feed import Data
 from hubel.training.schedule import create_schedule
 
 FACTOR, DECAY, HEAD_EPOCHS = 0.1, 0.4, 5  # where the options are left open
+TELLS = "From epoch"  # how a note begins that says what learns when
 
 
 @dataclass(frozen=True)
@@ -189,7 +190,7 @@ class Course:
         still = sum(p.numel() for p in own.values()) - count
         kept = ", their features kept" if self.on_features(number) else ""
         rest = f"; {still:,} are frozen{kept}" if still else ""
-        return f"From epoch {start + 1} on {count:,} parameters learn ({rates}){rest}."
+        return f"{TELLS} {start + 1} on {count:,} parameters learn ({rates}){rest}."
 
 
 def _short(options: ScheduleOptions, epochs: int) -> ScheduleOptions:
