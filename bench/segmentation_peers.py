@@ -3,8 +3,8 @@
 Each one's `take_turns(work, turns, epochs)` trains epochs between `turns.begin()` and `turns.end(images)`; its
 `learn(work)` is a whole training: "masks" (n, H, W) uint8 of val, "seconds" from the first file to the chosen weights,
 "parameters". smp has no trainer; its loop here is that of its CamVid example (Adam at 2e-4, cosine, Dice loss, fp32,
-batches from a DataLoader with two workers, its own IoU on val after each epoch); `tuned` has hubel's cross-entropy,
-AdamW at 2e-3 and one cycle instead. Both see hubel's crops, mirrors and light.
+batches from a DataLoader with two workers, its own IoU on val after each epoch); `tuned` has hubel's weighted
+cross-entropy, AdamW at 2e-3 and one cycle instead. Both see hubel's crops, mirrors and light.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ class Rules:
     schedule: Any
 
 
-def example(network: nn.Module, steps: int) -> Rules:
+def example(network: nn.Module, steps: int, scenes: Scenes) -> Rules:
     import segmentation_models_pytorch as smp
 
     optimizer = torch.optim.Adam(network.parameters(), lr=2e-4)
@@ -98,14 +98,17 @@ def example(network: nn.Module, steps: int) -> Rules:
     return Rules(smp.losses.DiceLoss("multiclass", from_logits=True, ignore_index=IGNORED), optimizer, schedule)
 
 
-def tuned(network: nn.Module, steps: int) -> Rules:
+def tuned(network: nn.Module, steps: int, scenes: Scenes) -> Rules:
+    """Classes weighed by (n / (K·n_k))^0.5, as hubel does."""
+    pixels = sum(np.bincount(scenes.mask(i).ravel(), minlength=256) for i in range(len(scenes)))[: len(scenes.names)]
+    weights = torch.tensor(np.sqrt(pixels.sum() / (len(pixels) * np.maximum(pixels, 1))), dtype=torch.float32)
     optimizer = torch.optim.AdamW(network.parameters(), lr=2e-3)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=2e-3, total_steps=steps)
-    return Rules(nn.CrossEntropyLoss(ignore_index=IGNORED), optimizer, schedule)
+    return Rules(nn.CrossEntropyLoss(weights, ignore_index=IGNORED), optimizer, schedule)
 
 
 class Smp:
-    def __init__(self, rules: Callable[[nn.Module, int], Rules]):
+    def __init__(self, rules: Callable[[nn.Module, int, Scenes], Rules]):
         self.rules = rules
 
     def take_turns(self, work: Work, turns: Turns, epochs: int) -> None:
@@ -136,7 +139,7 @@ class Smp:
         torch.manual_seed(work.seed)
         scenes = Scenes(work.data, "train")
         network = smp.Unet("resnet18", encoder_weights=None, classes=len(scenes.names))
-        return network, self.rules(network, epochs * (len(scenes) // work.batch))
+        return network, self.rules(network, epochs * (len(scenes) // work.batch), scenes)
 
 
 class Items(Dataset):
