@@ -8,10 +8,11 @@ from torch import nn
 
 import hubel
 from hubel.errors import UserError
-from hubel.explain.cam import axes_of, cam, class_maps
+from hubel.explain.cam import _measured, axes_of, cam, class_maps
 from hubel.explain.maps import Axis
 from hubel.models.base import Head, Network
 from hubel.nn.pooling import GlobalAveragePool
+from hubel.tasks.hierarchical import Hierarchical
 
 SIDE = 32
 AVERAGING = (
@@ -125,6 +126,18 @@ def test_a_head_of_ones_own_is_measured():
     assert (found.maps.mean((2, 3)) + found.bias - found.outputs).abs().max() < 1e-6
     network.head = OwnHead(network.channels[-1], 2).double()
     with pytest.raises(UserError, match="doesn't average"):
+        class_maps(network, images)
+
+
+def test_what_adds_up_by_chance_is_refused():
+    """The same value in every cell, or one cell alone: any head adds up there."""
+    bent = OwnHead(5, 2)
+    for features in (torch.ones(2, 5, 3, 3), torch.rand(2, 5, 1, 1)):
+        with pytest.raises(UserError, match="doesn't average"):
+            _measured(bent, features, bent([features]), "Mine")
+    network, images = made("resnet8", pool="average")
+    network.head = Hierarchical(tuple("abcd")).head(network).double()
+    with pytest.raises(UserError, match="two levels"):
         class_maps(network, images)
 
 

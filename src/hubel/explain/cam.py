@@ -23,6 +23,7 @@ from hubel.explain.ending import FIT, ending, refusal
 from hubel.explain.maps import Axis, Heat
 from hubel.models.base import Head
 from hubel.models.cost import map_fields
+from hubel.tasks.hierarchical import HierarchicalHead
 from hubel.training.evaluate import evaluating
 
 
@@ -73,12 +74,33 @@ def _divided(linear: Callable[[Tensor], Tensor], x: Tensor, outputs: Tensor, poo
 
 
 def _measured(head: nn.Module, features: Tensor, outputs: Tensor, name: str) -> ClassMaps:
-    """Of a head that isn't a chain of ours: each cell as a map of 1×1. UserError where these don't add up."""
-    found = _divided(lambda vectors: head([vectors[:, :, None, None]]), features, outputs, "average")
-    off = (found.maps.mean((2, 3)) + found.bias - outputs).abs().max()
-    if off > 1e-3 * outputs.abs().max():
+    """Of a head that isn't a chain of ours: each cell as a map of 1×1. UserError where these don't add up.
+
+    Tried on noise, of more than one cell: on given images a head that bends may add up by chance, and on one cell any.
+    """
+    if isinstance(head, HierarchicalHead):
+        raise refusal(name, "the softmax in two levels of its head is not linear")
+
+    def one_by_one(vectors: Tensor) -> Tensor:
+        return head([vectors[:, :, None, None]])
+
+    noise = _noise(features)
+    try:
+        answer = head([noise])
+    except RuntimeError as fault:
+        raise refusal(name, "its head takes maps of one size only") from fault
+    tried = _divided(one_by_one, noise, answer, "average")
+    off = (tried.maps.mean((2, 3)) + tried.bias - answer).abs().max()
+    if not off <= 1e-3 * answer.abs().max():
         raise refusal(name, "its head doesn't average the map and weigh the averages, so a map wouldn't add up to it")
-    return found
+    return _divided(one_by_one, features, outputs, "average")
+
+
+def _noise(like: Tensor) -> Tensor:
+    """(4, C, h, w) of both signs, of a small and a large size, h and w at least 2."""
+    shape = (4, like.shape[1], *(max(2, side) for side in like.shape[2:]))
+    sizes = torch.tensor([0.5, 1.0, 4.0, 16.0]).view(4, 1, 1, 1)
+    return (torch.randn(shape, generator=torch.Generator().manual_seed(0)) * sizes).to(like)
 
 
 def axes_of(network: Any, input: tuple[int, int, int], cells: tuple[int, int]) -> tuple[Axis, Axis]:
