@@ -37,6 +37,7 @@ ENSEMBLE = {
     "dropout_samples": ("N", "average N passes with random dropout masks, and show how unsure they are"),
     "views": ("NAME", "average views of each image: mirror, shifts, crops, ten"),
 }
+BOXES = {"boxes": ("FILE", "joints of the objects in these boxes, .json or .csv (docs/pose.md)")}
 MASKS = {
     "masks": ("DIR", "write a class for every pixel of each image, of any size, into this new folder"),
     "files": ("NAMES", "masks: which files: mask,overlay,coco,polygons,images (default: mask,overlay)"),
@@ -71,7 +72,9 @@ VERBS: dict[str, Verb] = {
          "average": ("", "one network with the mean of their weights"),
          "polyak": ("", "the running average of a run's weights, against its last weights"), **DOWNLOAD},
     ),
-    "predict": Verb("say what is in images", "RUN... IMAGE...", 2, None, {**PATH, **ENSEMBLE, **MASKS, **SLIDE}),
+    "predict": Verb(
+        "say what is in images", "RUN... IMAGE...", 2, None, {**PATH, **ENSEMBLE, **BOXES, **MASKS, **SLIDE}
+    ),
     "explain": Verb(
         "show what a network looks at in images, and draw boxes", "RUN IMAGE...", 2, None,
         {"method": ("NAME", "cam, the class activation map (default: cam)"),

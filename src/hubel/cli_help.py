@@ -47,7 +47,7 @@ EXAMPLES = {
         "hubel predict runs/photos-resnet8/1 new/*.jpg",
         "hubel predict runs/photos-resnet8/1 runs/photos-resnet8/2 new/*.jpg",
         "hubel predict runs/map-unet/1 map.tif --masks out --files mask,coco --large",
-        "hubel predict runs/crops-convnet/1 scene.jpg --slide --scales 1,0.5 --out found",
+        "hubel predict runs/crops-convnet/1 scene.jpg --slide --scales 1,0.5 --out out",
     ),
     "explain": (
         "hubel explain runs/photos-resnet8/1 new/*.jpg",

@@ -134,11 +134,14 @@ def predict(command: Command) -> Outcome:
         lone = [word for word in words if command.has(word) and not command.has(flag)]
         if lone:
             raise UserError(f"'--{lone[0]}' goes with --{flag}{' DIR' if flag == 'masks' else ''}.")
+    together = runs or any(command.has(flag) for flag in COMBINING)
+    if command.has("boxes") and (together or command.has("slide") or command.has("masks")):
+        raise UserError("--boxes takes one run, as it was trained, and neither --masks nor --slide.")
     if command.has("slide"):
         return _slid(command, place, images, runs)
     if command.has("masks"):
         return _masks(command, place, images, runs)
-    if runs or any(command.has(flag) for flag in COMBINING):
+    if together:
         found = _together(command, [place, *runs]).predict(images)
     else:
         found = _predicted(api.Run.open(place), images, command)
@@ -186,7 +189,7 @@ def _slid(command: Command, place: str, images: list[str], runs: list[str]) -> O
 
 
 def _predicted(run: Any, images: list[str], command: Command) -> list[dict[str, Any]]:
-    found = run.predict(images, path=command.flags.get("path", "auto"))
+    found = run.predict(images, path=command.flags.get("path", "auto"), boxes=command.flags.get("boxes"))
     _path_taken(run, command)
     return found
 

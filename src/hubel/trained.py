@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +23,7 @@ from hubel.inference import Prepared, Way, prepared
 from hubel.mask_files import USUAL
 from hubel.options import unflatten
 from hubel.parts import load_dataset
+from hubel.posed import predict_boxes
 from hubel.rebuild import Parts, load_parts, load_weights
 from hubel.recipe import Recipe
 from hubel.segmented import write_masks
@@ -119,17 +120,25 @@ class Run(RunFolder):
     def _note_way(self, network: nn.Module, way: Way) -> None:
         self.way = network.way if isinstance(network, Prepared) else way
 
-    def predict(self, images: Iterable[Any], path: str = "auto") -> list[dict[str, Any]]:
+    def predict(
+        self, images: Iterable[Any], path: str = "auto", boxes: str | Path | Mapping[str, Any] | None = None
+    ) -> list[dict[str, Any]]:
         """One dict per image, in order: {"image", "prediction", "confidence", …}.
 
         `images` are paths, PIL images or arrays (H, W), (H, W, C) uint8. Raises UserError naming a file that can't be
         read. Images of any size are brought to the network's size as in training. `path` is how the network runs: the
-        fastest that is installed by default, "eager" as it was trained; `way` says what became of it.
+        fastest that is installed by default, "eager" as it was trained; `way` says what became of it. `boxes` of a
+        network that finds joints: {image: [[x0, y0, x1, y1], …]} or a file of them (hubel/posed.py); then one dict per
+        box, with joints in pixels of the image.
         """
         parts = self.parts()
         pixels = [(name, read(image, parts)) for name, image in named(images)]
         parts, way = prepared(parts, len(pixels), 64, path)
-        found = outcome.predict_images(parts, self.recipe, pixels)
+
+        def say(some: Sequence[tuple[str, np.ndarray]]) -> list[dict[str, Any]]:
+            return outcome.predict_images(parts, self.recipe, some)
+
+        found = say(pixels) if boxes is None else predict_boxes(parts.task, pixels, boxes, say)
         self._note_way(parts.network, way)
         return found
 

@@ -1,5 +1,8 @@
 """A pose from training to every other verb: each person an example, the same in evaluate, resume, an ensemble."""
 
+import json
+
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -7,8 +10,11 @@ from small_parts import assert_same
 from small_runs import Quiet
 
 import hubel
+from hubel.cli import main
+from hubel.data.cutouts import cut, squares
 from hubel.data.shapes import shapes
 from hubel.ensemble import Ensemble
+from hubel.errors import UserError
 from hubel.training import checkpoint
 from hubel.training.callbacks import Callback
 
@@ -68,6 +74,33 @@ def test_predictions_are_joints_in_source_pixels(run):
     assert names == ["centre", "top", "left", "bottom", "right"]
     for one, two in zip(small["joints"], large["joints"], strict=True):
         assert (two["x"], two["y"]) == pytest.approx((2 * one["x"], 2 * one["y"]), abs=0.1)
+
+
+@pytest.mark.parametrize("run", ["heatmap"], indirect=True)
+def test_joints_of_several_boxes_are_in_pixels_of_the_image(run, tmp_path, capsys):
+    """The same as cutting each square out by hand, one of them beyond the border, and adding its corner."""
+    image = np.random.default_rng(0).integers(0, 256, (60, 90, 3), dtype=np.uint8)
+    file, table = tmp_path / "a.png", tmp_path / "boxes.csv"
+    cv2.imwrite(str(file), image[..., ::-1])
+    boxes = [[20.0, 10, 40, 30], [-4, 40, 16, 56]]
+    (tmp_path / "boxes.json").write_text(json.dumps({"a.png": boxes}))
+    table.write_text("\n".join(["image,x0,y0,x1,y1", *(",".join(map(str, ["a.png", *box])) for box in boxes)]))
+    found = run.predict([file], boxes=table)
+    assert main(["predict", str(run.path), str(file), "--boxes", str(tmp_path / "boxes.json"), "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert (said if isinstance(said, list) else said["predictions"])[1]["joints"] == found[1]["joints"]
+    assert [one["box"] for one in found] == boxes
+    windows = squares(np.array(boxes), 0.25)
+    for one, plain, window in zip(found, run.predict([cut(image, w) for w in windows]), windows, strict=True):
+        for joint, at in zip(one["joints"], plain["joints"], strict=True):
+            assert (joint["x"], joint["y"]) == pytest.approx((at["x"] + window[0], at["y"] + window[1]), abs=0.02)
+            assert 0 <= joint["confidence"] <= 1
+    for wrong, told in (({"b.png": boxes}, "no boxes of"), ({"a.png": [[5, 5, 5, 9]]}, "x0 < x1")):
+        with pytest.raises(UserError, match=told):
+            run.predict([file], boxes=wrong)
+    table.write_text("image,x0,y0,x1,y1\na.png,1,2,three,4\n")
+    with pytest.raises(UserError, match="line 2"):
+        run.predict([file], boxes=table)
 
 
 @pytest.mark.parametrize("run", ["heatmap"], indirect=True)
