@@ -49,7 +49,7 @@ def facts_of(dataset: Dataset) -> auto.Facts:
     )
 
 
-def _objects_of(dataset: Dataset) -> dict[str, int]:
+def _objects_of(dataset: Dataset) -> dict[str, Any]:
     """How many images show several objects, and how many joints an object has."""
     objects = dataset.annotations.get("objects")
     if not isinstance(objects, Objects):
