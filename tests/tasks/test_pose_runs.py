@@ -1,6 +1,7 @@
 """A pose from training to every other verb: each person an example, the same in evaluate, resume, an ensemble."""
 
 import json
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -15,6 +16,7 @@ from hubel.data.cutouts import cut, squares
 from hubel.data.shapes import shapes
 from hubel.ensemble import Ensemble
 from hubel.errors import UserError
+from hubel.session import new_session
 from hubel.training import checkpoint
 from hubel.training.callbacks import Callback
 
@@ -45,6 +47,17 @@ def run(request, tmp_path_factory):
     torch.set_num_threads(1)  # so small a network only waits for a second one
     yield train(tmp_path_factory.mktemp("runs"), request.param)
     torch.set_num_threads(before)
+
+
+def test_without_a_task_objects_of_one_kind_with_joints_are_cut_out_for_heat_maps():
+    many = data()
+    kind = replace(many.annotations["objects"], labels=np.zeros(many.annotations["objects"].count, np.int64))
+    people = replace(many, annotations={"objects": kind}, classes=("figure",))
+    session = new_session(people, [("python", {"size": 16, "model": "resnet8", "model.widths": (4, 4, 8)})])
+    assert session.task.name == "heatmap" and session.settings["task"].source == "auto"
+    assert len(session.dataset) == kind.count > COUNT
+    with pytest.raises(UserError, match="images show several objects"):
+        new_session(many, [])
 
 
 def test_each_object_is_an_example_in_the_part_of_its_image(run):
