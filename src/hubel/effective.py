@@ -30,7 +30,7 @@ FIXED: dict[str, tuple[Any, str]] = {  # left open, an option means this whateve
     "train_size": (None, "as large as in evaluation"),
     "weights": (None, "none: the network learns from nothing"),
     "init": (None, "each layer starts as torch starts it"),
-    "save_every": (None, f"at an epoch's end, if it takes under {SHARE:.0%} of the time; after {SECONDS // 60} minutes"),
+    "save_every": (None, f"at an epoch's end, if it takes under {SHARE:.0%} of the time; after {SECONDS // 60} min"),
     "log": (None, "the run folder alone"),
     "quarantine": (None, "no list: what can't be decoded is left out anyway"),
     "split.move_dev": (0.0, "the dev part stays whole"),

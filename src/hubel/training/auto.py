@@ -12,10 +12,9 @@ from typing import Any
 import torch
 
 from hubel.data.policies import options_of, policy
-from hubel.data.preprocess import OWN_SIZE_UP_TO
 from hubel.errors import UserError
 from hubel.recipe import AugmentOptions, Setting
-from hubel.training import auto_objects, auto_transfer, machine
+from hubel.training import auto_dense, auto_objects, auto_transfer, machine
 
 IMAGES_TO_SEE = 600_000  # where no recipe was measured: epochs = this / n, between 5 and 100
 BF16_FROM = 2_000_000  # multiply-adds an image, on a CPU: LeNet-5 has 0.4 million and gains nothing, 9 million do
@@ -45,10 +44,6 @@ class Facts:
 
 
 DENSE_TASKS = ("segmentation",)  # tasks by name whose outputs are maps
-DENSE_TO_SEE = 27_000  # images: epochs = this / n, between 10 and 180
-DENSE_PIXELS = 800_000  # of a batch: 16 images of 224 x 224
-TRAIN_SHARE = 0.7  # of the side: what crops of 35 to 100 % of the area fill without a change of scale, on average
-DENSE_AUGMENT = {"brightness": 0.3, "contrast": 0.3, "cutout": 0}
 
 Rule = Callable[[Facts, Callable[[str], Any]], tuple[Any, str]]
 
@@ -113,7 +108,7 @@ def _model(facts: Facts, get: Callable[[str], Any]) -> tuple[Any, str]:
 
 def _size(facts: Facts, get: Callable[[str], Any]) -> tuple[Any, str]:
     if _maps(facts, get):
-        return _dense_size(facts, get)
+        return auto_dense.size(facts, _device(facts, get)[0].startswith("cuda"))
     if facts.pretrained is not None:
         return facts.pretrained, "what the weights were trained at; --size for another"
     short = min(facts.height, facts.width)
@@ -125,15 +120,6 @@ def _size(facts: Facts, get: Callable[[str], Any]) -> tuple[Any, str]:
         size,
         f"a short side of {short} pixels, at most {limit} on this machine; --size {2 * size} shows more detail",
     )
-
-
-def _dense_size(facts: Facts, get: Callable[[str], Any]) -> tuple[Any, str]:
-    """Borders are judged in the images' own pixels: as many of these are seen as the machine can bear."""
-    short = min(facts.height, facts.width)
-    if facts.same_size and max(facts.height, facts.width) <= OWN_SIZE_UP_TO:
-        return None, ""
-    size = min(short, 384 if _device(facts, get)[0].startswith("cuda") else 192)
-    return size, f"the shorter side, of {short} pixels; --size for another"
 
 
 def _resize(facts: Facts, get: Callable[[str], Any]) -> tuple[Any, str]:
@@ -186,8 +172,7 @@ def _epochs(facts: Facts, get: Callable[[str], Any]) -> tuple[int, str]:
     if get("weights") is not None:
         return auto_transfer.epochs(facts.n_train, get)
     if _maps(facts, get):
-        epochs = round(min(max(DENSE_TO_SEE / max(facts.n_train, 1), 10), 180))
-        return epochs, f"until {DENSE_TO_SEE:,} images are seen, each with thousands of pixels, in 10 to 180 epochs"
+        return auto_dense.epochs(facts.n_train)
     if get("task") in auto_objects.ONE_OBJECT:
         return auto_objects.epochs(facts.n_train)
     epochs = round(min(max(IMAGES_TO_SEE / max(facts.n_train, 1), 5), 100))
@@ -199,8 +184,7 @@ def _batch_size(facts: Facts, get: Callable[[str], Any]) -> tuple[int, str]:
         return 1, "the perceptron learns from one example at a time"
     most = 128
     if _maps(facts, get):
-        short = get("size") or min(facts.height, facts.width)
-        most = DENSE_PIXELS * min(facts.height, facts.width) // (short**2 * max(facts.height, facts.width))
+        most = auto_dense.largest_batch(facts, get("size"))
     size = next((b for b in (128, 64, 32, 16, 8, 4, 2) if facts.n_train >= 10 * b and b <= most), 1)
     return size, f"at most {min(most, 128)}, and at least 10 steps an epoch"
 
@@ -247,8 +231,8 @@ def _augment(option: str) -> Rule:
         traits = {**facts.traits, "mirror": facts.mirror}
         chosen, reason = policy(get("augment.policy"), traits, size, facts.channels)
         found = options_of(chosen).get(option)
-        if _maps(facts, get) and get("augment.policy") != "none" and option in DENSE_AUGMENT:
-            return DENSE_AUGMENT[option], "a class for every pixel: other light, and no pixel is blanked"
+        if _maps(facts, get) and get("augment.policy") != "none" and option in auto_dense.AUGMENT:
+            return auto_dense.AUGMENT[option], "a class for every pixel: other light, and no pixel is blanked"
         if option == "flip":
             return found, facts.mirror_reason if get("augment.policy") != "none" else reason
         return found, reason
@@ -257,13 +241,7 @@ def _augment(option: str) -> Rule:
 
 
 def _train_size(facts: Facts, get: Callable[[str], Any]) -> tuple[Any, str]:
-    """A crop of 35 to 100 % of the area shows things larger, on average by 1.2; on smaller images as they will be."""
-    if get("task") not in DENSE_TASKS or not get("augment.crop") or get("model") == "unet_valid":
-        return None, ""
-    side = round(TRAIN_SHARE * (get("size") or min(facts.height, facts.width)) / 8) * 8
-    if side < 64 or get("normalize") not in ("channel", "image"):
-        return None, ""
-    return side, "crops show things as large as evaluation does, and a step takes half the time"
+    return auto_dense.train_size(facts, get) if get("task") in DENSE_TASKS else (None, "")
 
 
 def _policy(facts: Facts, get: Callable[[str], Any]) -> tuple[str, str]:
