@@ -19,11 +19,9 @@ from typing import Any
 import numpy as np
 
 from hubel import compared, outcome
-from hubel.data.check import check_files
 from hubel.data.loader import Loader
 from hubel.driver import join_processes
 from hubel.errors import UserError
-from hubel.parts import load_dataset
 from hubel.recipe import VIEWS
 from hubel.session import Session
 from hubel.source import same_data
@@ -142,11 +140,10 @@ class Ensemble:
         return found
 
     def _dataset(self, data: Any) -> Any:
-        if data is None:
-            task = self.runs[0].parts().task
-            return task.examples(same_data(self.runs[0])).with_splits(common_parts(self.runs))
-        dataset = check_files(load_dataset(data))
-        return dataset if dataset.splits else dataset.with_splits({"test": dataset.usable()})
+        first = self.runs[0]
+        if data is not None:
+            return first.session_on(data).dataset
+        return first.parts().task.examples(same_data(first)).with_splits(common_parts(self.runs))
 
     def _judge(self, dataset: Any, part: str) -> Judged:
         """Maps are judged a few images at a time by all members: of these only counts are kept."""

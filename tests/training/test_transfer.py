@@ -4,6 +4,7 @@ import gc
 import json
 import os
 import weakref
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -150,7 +151,7 @@ def test_rates_of_parameters():
 
 def test_more_is_augmented_where_more_layers_learn():
     def chosen(**given):
-        return auto._policy(None, given.get)[0]
+        return auto._policy(SimpleNamespace(maps=False), given.get)[0]
 
     assert chosen() == chosen(**{"weights": "lite0", "transfer.name": "head"}) == "light"
     assert {chosen(**{"weights": "lite0", "transfer.name": kind}) for kind in ("all", *KINDS[1:])} == {"standard"}
