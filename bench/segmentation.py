@@ -196,8 +196,8 @@ def main() -> int:
         return 0
     options, about, names = chosen_by_hubel(options), machine(), options.competitors.split(",")
     text = [describe(about), f"{options.data.name}: {options.epochs} epochs, batches of {options.batch}"]
-    content: dict[str, Any] = {"machine": about, "command": [Path(word).name for word in sys.argv[1:]], "epochs": options.epochs}
-    content["batch"] = options.batch
+    content: dict[str, Any] = {"machine": about, "command": [Path(word).name for word in sys.argv[1:]]}
+    content |= {"epochs": options.epochs, "batch": options.batch}
     if not options.quality_only:
         content["speed"] = speed(options, names)
         text += ["", table(speed_rows(content["speed"], SPEED_GOAL if about["bf16"] else None))]
