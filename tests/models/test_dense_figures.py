@@ -9,7 +9,6 @@ from torch import nn
 
 from hubel import information, names
 from hubel.errors import UserError
-from hubel.models.contracting import Contracting
 from hubel.models.efficientnet import efficientnet_lite0
 from hubel.models.fcn import fcn16s, fcn32s
 from hubel.models.lenet import lenet5
@@ -18,7 +17,7 @@ from hubel.models.resnet import resnet18
 from hubel.models.segnet import segnet
 from hubel.models.surgery.convolve import convolutionalise
 from hubel.models.trace import without_values
-from hubel.models.unet import UNIT, DecoderPlan, UNet, unet
+from hubel.models.unet import unet
 from hubel.models.unet_valid import cuts, unet_valid
 from hubel.models.weights import Weights, encoder_of, load, put_into
 from hubel.nn.upsampling import UPSAMPLINGS
@@ -194,23 +193,3 @@ def test_a_score_sees_at_least_what_the_encoder_sees(upsampling):
 def test_a_classifier_is_asked_for_where_there_are_no_masks(train):
     with pytest.raises(UserError, match=r"score for every pixel.*--task segmentation"):
         train("digits", model="unet", **{"model.encoder": "resnet8"})
-
-
-def test_detail_lets_the_last_step_see_single_pixels():
-    """A decoder without it can't tell which of four pixels of a stride-2 cell is bright, whatever it learns."""
-    small = {"widths": (8, 8, 8, 8, 8), "classes": 2, "input": (3, 32, 32)}
-    plain, fine = unet(**small), unet(detail=4, **small)
-    assert count(fine) - count(plain) == 3 * 4 * 9 + 2 * 4 + 4 * 8 * 9  # the convolution, its norm, what reads it
-    images = torch.randn(2, 3, 32, 32)
-    fine.eval()
-    maps = fine.maps(images)
-    moved = [images.roll(1, 3), *maps[1:]]  # the encoder sees no difference
-    assert not torch.allclose(fine.head(maps), fine.head(moved), atol=1e-4)
-    plain.eval()
-    maps = plain.maps(images)
-    assert torch.equal(plain.head(maps), plain.head([images.roll(1, 3), *maps[1:]]))
-    with pytest.raises(UserError, match="goes with finest 1"):
-        unet(detail=4, finest=2, **small)
-    # an encoder with a map at the image's own resolution needs no more
-    sizes = {UNet(2, 3, Contracting(3, 8, 2, UNIT), DecoderPlan(detail=n)) for n in (0, 4)}
-    assert len({count(network) for network in sizes}) == 1

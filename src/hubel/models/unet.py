@@ -14,7 +14,7 @@ the network of the paper.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -52,22 +52,16 @@ class DecoderPlan:
     """`widths` of the decoder's steps, coarsest first: the last one repeats, and those that aren't needed are left out.
 
     `upsampling`: one of nn/upsampling.py; `finest`: the stride of what comes out, 1 or 2 or 4 …; `dropout` of whole
-    channels before the last layer; `detail`: channels of a convolution of the image that the last step reads, 0: none.
+    channels before the last layer.
     """
 
     widths: Sequence[int] = WIDTHS
     upsampling: str = "nearest"
     finest: int = 1
     dropout: float = 0.0
-    detail: int = 0
 
     def __post_init__(self) -> None:
         widths_of("widths", self.widths)
-        if self.detail < 0 or (self.detail and self.finest > 1):
-            raise UserError(
-                f"Option 'detail' is a number of channels at the image's own resolution, 0 or more, and goes with "
-                f"finest 1; got {self.detail} with finest {self.finest}."
-            )
         rates("dropout", self.dropout, 1)
         if self.finest < 1 or self.finest & (self.finest - 1):
             raise UserError(f"Option 'finest' needs a power of two (1, 2, 4 …), got {self.finest}.")
@@ -87,10 +81,6 @@ class Decoder(nn.Module):
             raise UserError(f"Option 'finest' needs less than the encoder's last stride, {self.coarsest}; "
                             f"got {plan.finest}.")  # fmt: skip
         self.steps = nn.ModuleList()
-        self.detail: nn.Module | None = None
-        if plan.detail:  # the first map is the image
-            self.detail = nn.Sequential(*UNIT.conv(channels[0], plan.detail, padding=1))
-            channels = (plan.detail, *channels[1:])
         c_in = channels[self.of[self.coarsest]]
         for i, stride in enumerate(self._strides()):
             width = plan.widths[min(i, len(plan.widths) - 1)]
@@ -109,8 +99,6 @@ class Decoder(nn.Module):
     def forward(self, maps: list[Tensor]) -> Tensor:
         height, width = maps[0].shape[2:]  # the image, or a map at its resolution
         y = maps[self.of[self.coarsest]]
-        if self.detail is not None:
-            maps = [self.detail(maps[0]), *maps[1:]]
         for step, stride, has_map in zip(self.steps, self._strides(), self.has_map, strict=True):
             side = (-(-height // stride), -(-width // stride))
             y = step(y, side, maps[self.of[stride]] if has_map else None)
@@ -139,9 +127,8 @@ class UNet(Network):
         self.encoder.fit(images)
 
     def default_head(self, classes: int) -> nn.Module:
-        plan = self.plan if self.images_first else replace(self.plan, detail=0)
-        read = (0, *self.channels[1:]) if self.images_first and not plan.detail else self.channels
-        return Decoder(read, self.strides, classes, plan)
+        read = (0, *self.channels[1:]) if self.images_first else self.channels
+        return Decoder(read, self.strides, classes, self.plan)
 
     def dense_head(self, outputs: int) -> nn.Module:
         return self.default_head(outputs)
@@ -191,17 +178,15 @@ def unet(
     upsampling: str = "nearest",
     finest: int = 1,
     dropout: float = 0.0,
-    detail: int = 0,
 ) -> UNet:
     """U-Net on any encoder of the zoo, for an input (C, H, W) of any size.
 
     `encoder`: a network of the zoo. `widths` of the decoder, coarsest first; `upsampling`: nearest, bilinear, nails,
     unpool, transposed or subpixel; `finest`: the stride of the scores (2 is faster, and coarser); `dropout` of
-    channels before the last layer; `detail`: channels of a convolution of the image that the last step reads, where
-    the encoder begins with a stride. Raises UserError for anything else.
+    channels before the last layer. Raises UserError for anything else.
     """
     own = encoder(classes=1, input=input)
-    return UNet(classes, input[0], own, DecoderPlan(widths, upsampling, finest, dropout, detail))
+    return UNet(classes, input[0], own, DecoderPlan(widths, upsampling, finest, dropout))
 
 
 @wants(None)
