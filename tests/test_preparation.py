@@ -58,6 +58,11 @@ def test_without_crops_it_is_refused():
         session(train_size=56, **{"augment.policy": "none"})
 
 
+def test_it_is_no_larger_than_the_size():
+    with pytest.raises(UserError, match="above the size, 80"):
+        session(train_size=96, **{"augment.crop": 0.35})
+
+
 def digits(**options):
     layers = [("command line", {"augment.crop": 0.4, "model": "mlp", "train_size": 6, **options})]
     return new_session(hubel.load_dataset("digits"), layers)

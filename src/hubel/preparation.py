@@ -107,6 +107,11 @@ def check_train_size(network: nn.Module, preprocess: Preprocess, augment: Augmen
         return
     if preprocess.whitening is not None:
         raise UserError("--normalize pca and zca are measured on images of one size, so --train_size has no place.")
+    if side > min(preprocess.size):
+        raise UserError(
+            f"--train_size is the smaller size that training sees; {side} is above the size, {min(preprocess.size)}. "
+            "Leave it out, or give a larger --size."
+        )
     if not augment.crop:
         raise UserError(
             "--train_size is for random crops, which show things larger; without them a smaller image shows them "

@@ -162,6 +162,8 @@ def new_session(
     shape = (preprocess.channels, *preprocess.size)
     network = make_network(model if model is not None else chosen.model, chosen.model_options, task, shape)
     check_train_size(network, preprocess, augment, chosen.train_size)
+    if chosen.train_size and not task.dense and chosen.transfer.name == "head" and chosen.transfer.views:
+        raise UserError("--transfer head learns from features of images at --size, so --train_size has no place there.")
     start(network, chosen)
     task.prepare(network, dataset, dataset.splits["train"])
     measure(network, dataset, preprocess)

@@ -269,9 +269,8 @@ def check_range(option: str, value: Any, low: float, high: float, *, closed: boo
     """UserError unless `value` is a number between low and high; low itself only where `closed`."""
     number = type(value) in (int, float) and (low <= value < high if closed else low < value < high)
     if not number:
-        raise UserError(
-            f"Option '{option}' needs a number {'from' if closed else 'above'} {low:g} and below {high:g}; got {value}."
-        )
+        limits = f"{'from' if closed else 'above'} {low:g}" + ("" if high == float("inf") else f" and below {high:g}")
+        raise UserError(f"Option '{option}' needs a number {limits}; got {value}.")
 
 
 def write_prior(network: Any, log_odds: np.ndarray) -> None:
