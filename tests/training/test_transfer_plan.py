@@ -97,3 +97,18 @@ def test_more_is_augmented_where_more_layers_learn():
 
     assert chosen() == chosen(**{"weights": "lite0", "transfer.name": "head"}) == "light"
     assert {chosen(**{"weights": "lite0", "transfer.name": kind}) for kind in ("all", *KINDS[1:])} == {"standard"}
+
+
+def test_the_rate_of_fine_tuning():
+    """A tenth of 0.005 where the head learns first; not for masks, whose decoder keeps its own rate."""
+
+    def rate(**given):
+        found = {"optimizer.name": "adamw", "weights": "lite0", **given}
+        return auto._lr(SimpleNamespace(maps=given.get("task") == "segmentation"), found.get)[0]
+
+    assert {kind: rate(**{"transfer.name": kind}) for kind in KINDS} == {
+        "head": 0.002, "staged": 0.005, "two_rates": 0.002, "groups": 0.002, "unfreeze": 0.005,
+    }  # fmt: skip
+    assert rate(**{"transfer.name": "staged", "task": "segmentation"}) == 0.002
+    assert rate(**{"transfer.name": "staged", "optimizer.name": "sgd"}) == 0.1
+    assert rate(**{"transfer.name": "all"}) == pytest.approx(0.0002)

@@ -213,6 +213,10 @@ def _lr(facts: Facts, get: Callable[[str], Any]) -> tuple[float, str]:
     name = get("optimizer.name")
     if get("weights") is not None and get("transfer.name") == "all":
         return LEARNING_RATES[name] / 10, f"a tenth of the usual rate of {name}: the weights are good already"
+    if name == "adamw" and get("transfer.name") in auto_transfer.FASTER and not _maps(facts, get):
+        return auto_transfer.FASTER_BY * LEARNING_RATES[name], (
+            f"{auto_transfer.FASTER_BY} times the usual rate of {name}: all but the head learns at a part of it"
+        )
     return LEARNING_RATES[name], f"the usual rate of {name} at batch size 128 and below"
 
 

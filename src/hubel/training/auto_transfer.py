@@ -14,6 +14,7 @@ HEAD_BELOW_ALL = 150
 TO_SEE, TO_SEE_HEAD = 12_000, 30_000  # images: of all layers, and by the head alone, whose features are kept
 VIEWS = 2  # of each image, as evaluation sees it and mirrored: four, with crops, cost more and were no better
 DENSE_TO_SEE = 21_000  # images, where every pixel is an answer
+FASTER, FASTER_BY = ("staged", "unfreeze"), 2.5  # a tenth of 0.005 for adamw: docs/transfer.md
 LATER = ("staged", "two_rates", "groups", "unfreeze")
 
 Get = Callable[[str], Any]
