@@ -143,6 +143,7 @@ RECIPES: Table = {
     "fashion-mnist-long": "hubel.recipes.fashion_mnist_long",
     "small-photos": "hubel.recipes.small_photos",
     "one-object": "hubel.recipes.one_object",
+    "small-masks": "hubel.recipes.small_masks",
 }
 LOGGERS: Table = {"tensorboard": "hubel.training.callbacks:TensorBoard"}
 EXPLANATIONS: Table = {"cam": "hubel.explain.cam:cam"}

@@ -28,6 +28,7 @@ def at_least(low: int) -> Range:
 
 SHARE = Range("a number from 0 up to, not including, 1", lambda value: 0 <= value < 1)
 POSITIVE = Range("a number above 0", lambda value: 0 < value < math.inf)
+UP_TO_ONE = Range("a number above 0, up to 1", lambda value: 0 < value <= 1)
 NOT_NEGATIVE = Range("a number of at least 0", lambda value: 0 <= value < math.inf)
 
 
@@ -110,7 +111,7 @@ class TransferOptions:
     factor: float | None = option(
         None, "staged, two_rates, unfreeze: the rate after that, as a share of the head's", POSITIVE
     )
-    decay: float | None = option(None, "groups: the rate of a layer group, as a share of the next one's", POSITIVE)
+    decay: float | None = option(None, "groups: the rate of a layer group, as a share of the next one's", UP_TO_ONE)
     views: int | None = option(
         None, "views of an image whose frozen features are kept: plain, mirrored, augmented …; 0: none", at_least(0)
     )

@@ -119,6 +119,8 @@ def _recipe_for(facts: auto.Facts, dataset: str, task: str) -> tuple[str | None,
         return dataset, "measured on this dataset"
     sides = (facts.height, facts.width)
     alike = facts.same_size and SIDES[0] <= min(sides) and max(sides) <= SIDES[1]
+    if alike and task == "segmentation":
+        return "small-masks", f"masks of one size, {SIDES[0]} to {SIDES[1]} pixels"
     if "label" not in facts.columns or not alike or not IMAGES[0] <= facts.n_train <= IMAGES[1]:
         return None, ""
     name, kind = ("small-photos", "colour") if facts.channels == 3 else ("fashion-mnist", "grey")

@@ -1,8 +1,8 @@
 """Named augmentations, and why each is what it is for a dataset: none, light, standard, strong, and two that choose.
 
 Label-preserving by default, by the dataset's traits: "mirror" (does a mirrored image keep its label? colour photographs
-do, characters do not), "upright" (False: satellite images, cells: any side may be up) and "colour" (False: the colour
-is the label).
+do, characters do not), "upright" (False: satellite images, cells: any side may be up), "colour" (False: the colour
+is the label) and "erase" (False: every pixel is an answer, so none is blanked).
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def _moves(name: str, traits: Mapping[str, Any], size: tuple[int, int], channels
         crop = (0.35, 1.0) if name == "standard" else (0.7, 1.0)
         return Augment(flip=flip, crop=crop), f"random crops of {crop[0]:.0%} to 100 % of the area; {why}"
     shift = max(1, round(side / (8 if name == "standard" and channels == 3 else 14)))
-    cutout = side // 4 if name == "standard" else 0
+    cutout = side // 4 if name == "standard" and traits.get("erase", True) else 0
     erased = f", a square of {cutout} erased" if cutout else ""
     return (
         Augment(shift=shift, flip=flip, cutout=cutout, border=border),
@@ -75,7 +75,7 @@ def _strong(augment: Augment, traits: Mapping[str, Any], size: tuple[int, int], 
     return replace(
         augment,
         crop=None if small else (0.25, 1.0),
-        cutout=min(size) // 4,
+        cutout=min(size) // 4 if traits.get("erase", True) else 0,
         border="mirror" if channels == 3 else "zero",
         vertical=not upright,
         geometric=turns,

@@ -15,7 +15,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Self
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -28,6 +27,8 @@ from hubel.models.edge_votes import EdgeVotes
 from hubel.ops import boxes as ops
 from hubel.ops import losses
 from hubel.tasks.base import Objective, Task, check_range, write_prior
+from hubel.tasks.box_data import judged, objects_of, plain, spans
+from hubel.tasks.box_shown import ANSWER, TRUTH, outline, words
 from hubel.types import Batch, Boxes, Predictions, Term
 
 if TYPE_CHECKING:
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
 
 BETA = 0.05  # smooth L1 turns linear at a twentieth of the image
 START = (0.5, 0.5, 0.5, 0.5)  # what a fresh dense layer answers: the middle half
-TRUTH, ANSWER = (255, 255, 255), (230, 159, 0)  # colours that are told apart by anyone
 
 Error = Callable[[Tensor, Tensor], Tensor]  # centre and sides (M, 4), (M, 4) -> (M,)
 ERRORS: dict[str, Error] = {
@@ -247,47 +247,3 @@ class Box(Task):
         for box, colour in [*((b, TRUTH) for b in true), *((b, ANSWER) for b in answers)]:
             outline(drawn, box, colour)
         return drawn
-
-
-def objects_of(task: Task, dataset: Dataset) -> Objects:
-    """The column that `task` reads. Raises UserError where there is none."""
-    found: Any = dataset.annotations.get(task.target)
-    if not isinstance(found, Objects):
-        known = ", ".join(f"'{name}'" for name in dataset.annotations) or "none"
-        raise UserError(
-            f"This task needs objects with boxes (the column '{task.target}'); the dataset '{dataset.name}' has these "
-            f"columns: {known}. COCO, YOLO and VOC annotations bring them; see `hubel data`. Or choose another --task."
-        )
-    return found
-
-
-def plain(objects: Objects) -> Objects:
-    """Boxes alone. What is learnt are then the boxes that are judged, moved by their corners: those of an outline may
-    be up to a pixel smaller, and under a turn much tighter."""
-    return Objects(objects.offsets, objects.boxes, objects.labels, flags=objects.flags)
-
-
-def judged(targets: Boxes) -> Boxes:
-    """In source pixels where they are known, as in evaluation."""
-    return targets.source or targets
-
-
-def spans(sizes: Tensor) -> Tensor:
-    """(B, 2) heights and widths -> (B, 4) w, h, w, h."""
-    return torch.cat([sizes.flip(-1)] * 2, -1)
-
-
-def words(box: list[float]) -> str:
-    """x and y from … to."""
-    x0, y0, x1, y1 = (f"{v:.0f}" for v in box)
-    return f"x {x0}–{x1}, y {y0}–{y1}"
-
-
-def outline(image: np.ndarray, box: list[float], colour: tuple[int, int, int]) -> None:
-    """A line along the box's inside, on a dark one, into (H, W, 3) uint8."""
-    thick = max(1, round(max(image.shape[:2]) / 250))
-    x0, y0, x1, y1 = (round(v) for v in box)
-    corners = (x0, y0), (max(x0, x1 - 1), max(y0, y1 - 1))
-    if thick > 1:
-        cv2.rectangle(image, *corners, (0, 0, 0), thick + 2)
-    cv2.rectangle(image, *corners, colour, thick)

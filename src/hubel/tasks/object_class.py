@@ -14,7 +14,7 @@ from torch import Tensor
 
 from hubel.data.largest import labels_of
 from hubel.errors import UserError
-from hubel.tasks.box import objects_of
+from hubel.tasks.box_data import objects_of
 from hubel.tasks.classification import Classification
 
 if TYPE_CHECKING:

@@ -172,7 +172,7 @@ def _epochs(facts: Facts, get: Callable[[str], Any]) -> tuple[int, str]:
     if get("weights") is not None:
         return auto_transfer.epochs(facts.n_train, get)
     if _maps(facts, get):
-        return auto_dense.epochs(facts.n_train)
+        return auto_dense.epochs(facts)
     if get("task") in auto_objects.ONE_OBJECT:
         return auto_objects.epochs(facts.n_train)
     epochs = round(min(max(IMAGES_TO_SEE / max(facts.n_train, 1), 5), 100))
@@ -232,7 +232,7 @@ def _augment(option: str) -> Rule:
     def rule(facts: Facts, get: Callable[[str], Any]) -> tuple[Any, str]:
         side = get("size") or facts.wanted
         size = (side, side) if side else (facts.height, facts.width)
-        traits = {**facts.traits, "mirror": facts.mirror}
+        traits = {**facts.traits, "mirror": facts.mirror, "erase": not _maps(facts, get)}
         chosen, reason = policy(get("augment.policy"), traits, size, facts.channels)
         found = options_of(chosen).get(option)
         if _maps(facts, get) and get("augment.policy") != "none" and option in auto_dense.AUGMENT:
