@@ -101,3 +101,11 @@ def test_wrong_weights(weights, message):
 def test_wrong_items(item):
     with pytest.raises(hubel.UserError, match=r"\[0\].*(expected \(image, target\) or|is a number, got 'much')"):
         hubel.load_dataset([item])
+
+
+@pytest.mark.parametrize(("weights", "model"), [
+    ("timm:resnet18.a1_in1k", "resnet18"), ("timm:vit_tiny", "timm:vit_tiny"), ("net.pth", "resnet50"),
+])  # fmt: skip
+def test_weights_without_their_network(weights, model):
+    with pytest.raises(hubel.UserError, match=f"Say which: --model {model},"):
+        hubel.train("digits", weights=weights)

@@ -192,6 +192,12 @@ def reject_what_does_not_apply(settings: Mapping[str, Setting]) -> None:
     """An option that somebody set and that the chosen optimiser or schedule lacks is an error, never ignored."""
     if settings["regularize.ema"].value and settings["regularize.mean"].value:
         raise UserError("--regularize.ema and --regularize.mean are two averages of the weights. Give one of them.")
+    course = settings["transfer.name"].value
+    if settings["schedule.name"].value == "cyclic" and course not in (None, "all", "head"):
+        raise UserError(
+            f"--schedule cyclic counts its cycles over the whole training, and --transfer {course} has stages of "
+            "their own rates. Choose --transfer head or all, or another schedule."
+        )
     tables = {"optimizer": APPLIES_OPTIMIZER, "schedule": APPLIES_SCHEDULE, "transfer": APPLIES_TRANSFER}
     for group, table in tables.items():
         chosen = settings[f"{group}.name"].value

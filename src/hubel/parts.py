@@ -157,7 +157,9 @@ def make_weights(asked: Mapping[str, Setting], model: Any, download: bool) -> tu
         return None, None
     name = asked["model"].value or ("efficientnet_lite0" if word == "lite0" else None)
     if name is None and model is None:
-        raise UserError(f"--weights {word} are those of one network. Say which: --model resnet50, for example.")
+        own = str(word).removeprefix(names.TIMM).partition(".")[0]  # timm:resnet18.a1_in1k is a resnet18
+        example = own if own in names.MODELS else word if str(word).startswith(names.TIMM) else "resnet50"
+        raise UserError(f"--weights {word} are those of one network. Say which: --model {example}, for example.")
     function = model if model is not None else names.resolve(names.MODELS, str(name))
     chosen = asked["model.encoder"].value if "model.encoder" in asked else None
     function = encoder_of(function, names.resolve(names.MODELS, chosen) if isinstance(chosen, str) else chosen)

@@ -6,13 +6,17 @@ be moved back, networks of different sizes averaged, and answers read in the sou
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from hubel.ops.border_weights import border_weights, cells_of
+from hubel.ops.pixel_losses import IGNORE
 from hubel.ops.pixel_maps import labels_in_source, most_probable, moved
 from hubel.types import Predictions
 
@@ -75,6 +79,23 @@ def mirrored_edge(images: Tensor, margin: int) -> Tensor:
 def shift(by: int) -> Tensor:
     """(3, 3): `by` pixels right and down."""
     return torch.tensor([[1.0, 0.0, by], [0.0, 1.0, by], [0.0, 0.0, 1.0]])
+
+
+def border_maps(
+    values: Tensor, outside: int, border: tuple[float, float], class_weights: Sequence[float] | None
+) -> Tensor:
+    """Classes (B, H, W) uint8 -> (B, H, W) 1 + w0 · exp(−(d1 + d2)² / 2σ²) / w_c, with (w0, σ) = `border`.
+
+    d1 and d2: to the two nearest cells, the connected regions of all classes but `outside`.
+    """
+    found = values.cpu()
+    extra = torch.from_numpy(
+        np.stack([border_weights(cells_of(one, outside, IGNORE), *border) for one in found.numpy()])
+    )
+    if class_weights is not None:
+        weights = torch.tensor([*class_weights, *[1.0] * (256 - len(class_weights))])[found.long()]
+        extra = extra / weights.clamp(min=1e-6)
+    return (1 + extra).to(values.device)
 
 
 def shares_of(pixels: Tensor, classes: tuple[str, ...]) -> dict[str, float]:

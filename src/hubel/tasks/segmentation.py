@@ -22,12 +22,19 @@ from hubel.metrics.segmentation import PixelCounts, iou
 from hubel.metrics.segmentation import Segmentation as Metric
 from hubel.metrics.segmentation_report import class_rows, place_rows
 from hubel.ops import pixel_losses
-from hubel.ops.border_weights import border_weights, cells_of
 from hubel.ops.palette import compared, overlay, plain_class
-from hubel.ops.pixel_losses import PerImage
+from hubel.ops.pixel_losses import IGNORE, PerImage
 from hubel.ops.pixel_maps import centre, enlarged
 from hubel.tasks.base import Objective, Task, check_balance, check_numbers, check_range
-from hubel.tasks.dense import SegmentationPredictions, answered, in_words, mirrored_edge, shares_of, shift
+from hubel.tasks.dense import (
+    SegmentationPredictions,
+    answered,
+    border_maps,
+    in_words,
+    mirrored_edge,
+    shares_of,
+    shift,
+)  # fmt: skip
 from hubel.tasks.one_of_k import balanced, log
 from hubel.types import Batch, PixelClasses, Term
 
@@ -35,7 +42,6 @@ if TYPE_CHECKING:
     from hubel.data.dataset import Dataset
 
 COUNTED = 500  # masks that class weights are measured on
-IGNORE = 255
 
 
 @dataclass(frozen=True)
@@ -155,17 +161,9 @@ class Segmentation(Task):
         """
         if not self.border_weight:
             return None
-        values = batch.targets.values.cpu()
         outside = self.classes.index("background") if "background" in self.classes else 0
-        maps = [
-            border_weights(cells_of(one, outside, IGNORE), self.border_weight, self.border_sigma)
-            for one in values.numpy()
-        ]
-        extra = torch.from_numpy(np.stack(maps))
-        if self.class_weights is not None:
-            weights = torch.tensor([*self.class_weights, *[1.0] * (256 - self.width)])[values.long()]
-            extra = extra / weights.clamp(min=1e-6)
-        return (1 + extra).to(batch.targets.values.device)
+        border = (self.border_weight, self.border_sigma)
+        return border_maps(batch.targets.values, outside, border, self.class_weights)
 
     def loss(self, network: nn.Module, batch: Batch) -> dict[str, Term]:
         scores = network(batch.images)

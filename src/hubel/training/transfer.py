@@ -218,11 +218,6 @@ def course_of(
             f"--transfer {options.name} goes on from weights of another training, and there are none. Give --weights "
             "(a file, lite0, torchvision …) or --from RUN."
         )
-    if recipe.schedule.name == "cyclic" and options.name != "head":
-        raise UserError(
-            f"--schedule cyclic counts its cycles over the whole training, and --transfer {options.name} has stages of "
-            "their own rates. Choose --transfer head or all, or another schedule."
-        )
     head = head_names(network, fresh)
     groups = transfer_groups(network, options.name or "all", head, shape)
     if len(groups) < 2:
