@@ -86,7 +86,8 @@ def border_maps(
 ) -> Tensor:
     """Classes (B, H, W) uint8 -> (B, H, W) 1 + w0 · exp(−(d1 + d2)² / 2σ²) / w_c, with (w0, σ) = `border`.
 
-    d1 and d2: to the two nearest cells, the connected regions of all classes but `outside`.
+    d1 and d2: to the two nearest cells, the connected regions of all classes but `outside`. Times w_c, the weight of
+    the pixel's class, it is the sum of U-Net's paper.
     """
     found = values.cpu()
     extra = torch.from_numpy(

@@ -155,15 +155,12 @@ class Segmentation(Task):
     def pixel_weights(self, batch: Batch) -> Tensor | None:
         """(B, H, W): how much each pixel of the batch's images counts in cross-entropy and focal loss; None: alike.
 
-        With `border_weight` 1 + w0 · exp(−(d1 + d2)² / 2σ²) / w_c, which w_c, the weight of the pixel's class, makes
-        the sum of the paper. Cells are the connected regions of all classes but the background: the class "background",
-        or else the first one.
+        With `border_weight` those of `border_maps`; between the cells is the class "background", or else the first one.
         """
         if not self.border_weight:
             return None
         outside = self.classes.index("background") if "background" in self.classes else 0
-        border = (self.border_weight, self.border_sigma)
-        return border_maps(batch.targets.values, outside, border, self.class_weights)
+        return border_maps(batch.targets.values, outside, (self.border_weight, self.border_sigma), self.class_weights)
 
     def loss(self, network: nn.Module, batch: Batch) -> dict[str, Term]:
         scores = network(batch.images)

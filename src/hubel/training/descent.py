@@ -20,7 +20,8 @@ from hubel.recipe import Recipe
 from hubel.tasks.base import Player, Task
 from hubel.training import constraints, distributed
 from hubel.training.monitor import NotFiniteError, first_not_finite
-from hubel.training.optim import Optimizer, create_optimizer
+from hubel.training.optim import create_optimizer
+from hubel.training.optimizer import Optimizer
 from hubel.training.polyak import Mean, create_average
 from hubel.training.step import Trainee, gradients
 from hubel.types import Batch
