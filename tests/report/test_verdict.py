@@ -44,6 +44,13 @@ def test_a_gap_beyond_chance():
     assert "better on its training part (100\u202f%) by 15.0 points" in text and "it overfits" in text
 
 
+def test_a_gap_that_is_no_reason_to_act():
+    """Many images tell 0.6 points from none, but not from half a point."""
+    text = verdict(report(0.986, 0.98, 0.98, n=(100_000, 40_000, 40_000)))
+    assert "by 0.6 points" in text and "not clearly enough to act on" in text and "overfits" not in text
+    assert "overfits" in verdict(report(0.99, 0.98, 0.98, n=(100_000, 40_000, 40_000)))
+
+
 def test_worse_in_training():
     text = verdict(report(0.7, 0.9, 0.9))
     assert "worse on its training part" in text and "augmentation" in text and "overfits" not in text

@@ -29,6 +29,7 @@ from hubel.report.text import (
 )
 from hubel.report.values import Baseline, Interval, ReportData
 
+WORTH = 0.005  # half a point: what is surely less is no reason to act
 
 def difference(p1: float, i1: Interval, p2: float, i2: Interval) -> Interval:
     """The interval of p1 − p2 for two independent measurements with their intervals."""
@@ -123,6 +124,8 @@ def compare(data: ReportData, judged: Measured) -> str:
     if bounds[0] <= 0 <= bounds[1]:
         return f"the difference of {size} to {part} is within what {many} can tell"
     room = _range(data.primary, bounds if gap > 0 else (-bounds[1], -bounds[0]))
+    if gap > 0 and is_share(data.primary) and bounds[0] < WORTH:
+        return f"it does better on {part} by {size} ({room}), and that is not clearly enough to act on"
     if gap > 0:
         return f"it does better on {part} by {size} ({room}): more than chance explains with {many}, so it overfits"
     return f"it does worse on {part} by {size} ({room}), as augmentation and dropout can make it"
