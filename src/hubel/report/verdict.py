@@ -31,6 +31,7 @@ from hubel.report.values import Baseline, Interval, ReportData
 
 WORTH = 0.005  # half a point: what is surely less is no reason to act
 
+
 def difference(p1: float, i1: Interval, p2: float, i2: Interval) -> Interval:
     """The interval of p1 − p2 for two independent measurements with their intervals."""
     d = p1 - p2
