@@ -18,7 +18,8 @@ from hubel.data.dataset import Dataset
 from hubel.data.preprocess import Preprocess
 from hubel.data.targets import check_collage
 from hubel.errors import UserError, did_you_mean
-from hubel.models.weights import Weights, encoder_of, load, put_into
+from hubel.models.put_weights import encoder_of, put_into
+from hubel.models.weights import Weights, load
 from hubel.recipe import Recipe, Setting, SplitOptions
 from hubel.tasks.base import Task
 

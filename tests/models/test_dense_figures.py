@@ -13,13 +13,14 @@ from hubel.models.efficientnet import efficientnet_lite0
 from hubel.models.fcn import fcn16s, fcn32s
 from hubel.models.lenet import lenet5
 from hubel.models.patchwise import patches
+from hubel.models.put_weights import encoder_of, put_into
 from hubel.models.resnet import resnet18
 from hubel.models.segnet import segnet
 from hubel.models.surgery.convolve import convolutionalise
 from hubel.models.trace import without_values
 from hubel.models.unet import unet
 from hubel.models.unet_valid import cuts, unet_valid
-from hubel.models.weights import Weights, encoder_of, load, put_into
+from hubel.models.weights import Weights, load
 from hubel.nn.upsampling import UPSAMPLINGS
 from hubel.parts import make_plain_network
 from hubel.training.transfer import head_names, transfer_groups

@@ -13,8 +13,8 @@ from torch import nn
 import hubel
 from hubel import names
 from hubel.errors import UserError
+from hubel.models import put_weights, weights
 from hubel.models import timm as ours
-from hubel.models import weights
 from hubel.models.renaming import renaming_of
 from hubel.training.callbacks import Callback
 
@@ -169,8 +169,8 @@ def test_weights_of_timm_fit(timm, tmp_path):
     torch.save(theirs.state_dict(), tmp_path / "theirs.pth")
     function = ours.function_of("test_resnet")
     network = function(classes=5, input=(3, 64, 64)).eval()
-    found = weights.renamed(weights.load(str(tmp_path / "theirs.pth"), function), function, network)
-    assert set(weights.put(network, found)) == {"head.model.fc.weight", "head.model.fc.bias"}
+    found = put_weights.renamed(weights.load(str(tmp_path / "theirs.pth"), function), function, network)
+    assert set(put_weights.put(network, found)) == {"head.model.fc.weight", "head.model.fc.bias"}
     images = torch.randn(2, 3, 64, 64)
     assert torch.equal(network.maps(images)[-1], theirs.forward_features(images))
 

@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from hubel.errors import UserError
-from hubel.models import published, weights
+from hubel.models import published, put_weights, weights
 from hubel.models.conventions import convention_in, convention_of
 from hubel.models.inverted_residual import ConvUnit, InvertedResidual, Stage
 from hubel.models.renaming import Renaming, known_to
@@ -122,8 +122,8 @@ def test_names_of_another_library_and_another_number_of_classes(tmp_path):
     path = tmp_path / "net.safetensors"
     save_file(THEIRS.state_to_theirs(theirs.state_dict()), path)
     before = ours.head[1].weight.clone()
-    found = weights.renamed(weights.load(str(path), small), small, ours)
-    assert weights.put(ours, found) == ("head.1.weight", "head.1.bias")
+    found = put_weights.renamed(weights.load(str(path), small), small, ours)
+    assert put_weights.put(ours, found) == ("head.1.weight", "head.1.bias")
     assert torch.equal(ours.head[1].weight, before)
     state = theirs.state_dict()
     assert all(torch.equal(v, state[k]) for k, v in ours.state_dict().items() if not k.startswith("head."))
@@ -135,8 +135,8 @@ def test_names_of_another_library_and_another_number_of_classes(tmp_path):
 def test_all_of_it_where_the_classes_are_as_many(tmp_path):
     theirs, ours = network(seed=1), network(seed=2)
     torch.save(theirs.state_dict(), tmp_path / "net.pt")
-    found = weights.renamed(weights.load(str(tmp_path / "net.pt"), small), small, ours)
-    assert weights.put(ours, found) == ()
+    found = put_weights.renamed(weights.load(str(tmp_path / "net.pt"), small), small, ours)
+    assert put_weights.put(ours, found) == ()
     assert torch.equal(ours.head[1].weight, theirs.head[1].weight)
 
 
@@ -145,8 +145,8 @@ def test_a_dense_layer_that_is_written_as_a_convolution(tmp_path):
     theirs, ours = network(seed=1), network(seed=2)
     state = {k: v[:, :, None, None] if k == "head.1.weight" else v for k, v in theirs.state_dict().items()}
     save_file({k: v.contiguous() for k, v in state.items()}, tmp_path / "net.safetensors")
-    found = weights.renamed(weights.load(str(tmp_path / "net.safetensors"), small), small, ours)
-    assert weights.put(ours, found) == ()
+    found = put_weights.renamed(weights.load(str(tmp_path / "net.safetensors"), small), small, ours)
+    assert put_weights.put(ours, found) == ()
     assert all(torch.equal(v, ours.state_dict()[k]) for k, v in theirs.state_dict().items())
 
 
@@ -155,10 +155,10 @@ def test_weights_of_another_network_are_refused_and_nothing_is_changed(tmp_path)
     ours = network()
     before = {k: v.clone() for k, v in ours.state_dict().items()}
     with pytest.raises(UserError, match=r"'stem.0.0.weight' with shape \(4, 1, 3, 3\); this one has \(4, 3, 3, 3\)"):
-        weights.put(ours, weights.load(str(tmp_path / "grey.safetensors"), small))
+        put_weights.put(ours, weights.load(str(tmp_path / "grey.safetensors"), small))
     save_file(nn.Linear(3, 3).state_dict(), tmp_path / "linear.safetensors")
     with pytest.raises(UserError, match="no tensor 'stem"):
-        weights.put(ours, weights.load(str(tmp_path / "linear.safetensors"), small))
+        put_weights.put(ours, weights.load(str(tmp_path / "linear.safetensors"), small))
     assert all(torch.equal(v, before[k]) for k, v in ours.state_dict().items())
 
 
@@ -211,9 +211,9 @@ def test_lite0_comes_with_its_package():
     from hubel.models.efficientnet import efficientnet_b0, efficientnet_lite0
 
     ours = efficientnet_lite0(classes=7, input=(3, 64, 64))
-    found = weights.renamed(weights.load("lite0", efficientnet_lite0, opener=refuse), efficientnet_lite0, ours)
+    found = put_weights.renamed(weights.load("lite0", efficientnet_lite0, opener=refuse), efficientnet_lite0, ours)
     assert found.sha256.startswith("57934424"), "the digits in the file's name"
-    assert weights.put(ours, found) == ("head.3.weight", "head.3.bias")
+    assert put_weights.put(ours, found) == ("head.3.weight", "head.3.bias")
     assert (found.images.size, found.images.crop) == (224, 0.875)
     assert found.images.mean == (127 / 255,) * 3
     with pytest.raises(UserError, match="efficientnet_b0"):
@@ -274,7 +274,7 @@ def test_torchvisions_file_is_fetched_once_and_only_when_asked_for(tmp_path, cac
         weights.load("torchvision", small)
     assert asked == []
     found = weights.load("torchvision", small, download=True)
-    assert found.images == published.V1 and weights.put(network(), weights.renamed(found, small, network()))
+    assert found.images == published.V1 and put_weights.put(network(), put_weights.renamed(found, small, network()))
     assert weights.load("torchvision", small, opener=refuse).sha256 == hashlib.sha256(content).hexdigest()
     assert asked == [f"/{name}"]
 
@@ -308,7 +308,7 @@ def test_a_repository_of_the_hub(tmp_path, server, word, repository):
     found = weights.load(word, small, download=True)
     assert (found.sha256, found.images.size, found.images.std, found.images.crop) == (digest, 288, (0.25,) * 3, 0.95)
     assert weights.load(word, small, opener=refuse).images == found.images
-    assert weights.put(network(), weights.renamed(found, small, network())) == ("head.1.weight", "head.1.bias")
+    assert put_weights.put(network(), put_weights.renamed(found, small, network())) == ("head.1.weight", "head.1.bias")
 
 
 def test_a_repository_of_timm_is_named_after_its_network(tmp_path, server):
@@ -348,11 +348,11 @@ def test_weights_of_other_padding_are_refused_and_nothing_is_changed(tmp_path, a
     config = {"architecture": architecture}
     save_file(with_conventions(*right).state_dict(), tmp_path / "a.safetensors", {"config": json.dumps(config)})
     found = weights.load(str(tmp_path / "a.safetensors"), small)
-    assert weights.put(with_conventions(*right), found) == ()
+    assert put_weights.put(with_conventions(*right), found) == ()
     other = with_conventions(*wrong)
     nn.init.zeros_(other[0].project[0].weight)
     with pytest.raises(UserError, match=f"{architecture}.*ε = .*see badly.*{advice}"):
-        weights.put(other, found)
+        put_weights.put(other, found)
     assert other[0].project[0].weight.eq(0).all()
 
 
