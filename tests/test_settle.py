@@ -98,6 +98,8 @@ def test_another_network_leaves_the_recipe_of_one_object_out():
         ({"width": 65}, {}, ("unet", 45, 16)),
         ({"same_size": False}, {}, ("unet", 45, 16)),
         ({}, {"model": "unet"}, ("unet", 100, 16)),
+        ({}, {"model.encoder": "resnet8"}, ("unet", 100, 16)),  # which the recipe's network does not have
+        ({}, {"model.width": 8}, ("unet_plain", 100, 16)),
     ],
 )
 def test_small_masks_are_seen_at_their_own_resolution(changes, asked, wanted):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import tomllib
 from collections.abc import Mapping
 from dataclasses import replace
@@ -109,6 +110,9 @@ def choose_recipe(
     for key in ("model", "task"):
         if key in asked and key in options and asked[key].value not in (None, options[key]):
             return None, ""
+    takes = inspect.signature(names.resolve(names.MODELS, options["model"])).parameters if "model" in options else {}
+    if takes and any(key.startswith("model.") and key.removeprefix("model.") not in takes for key in asked):
+        return None, ""  # --model.encoder alone asks for a network that has one
     return found, reason
 
 

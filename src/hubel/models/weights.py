@@ -176,6 +176,3 @@ def _architecture(metadata: Mapping[str, str], name: str) -> str:
 
 def _config(metadata: Mapping[str, str]) -> dict[str, Any]:
     return json.loads(metadata.get("config", "null")) or {}
-
-
-# Into a network -------------------------------------------------------------------------------------------------------

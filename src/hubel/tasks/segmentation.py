@@ -34,7 +34,7 @@ from hubel.tasks.dense import (
     mirrored_edge,
     shares_of,
     shift,
-)  # fmt: skip
+)
 from hubel.tasks.one_of_k import balanced, log
 from hubel.types import Batch, PixelClasses, Term
 

@@ -236,7 +236,7 @@ def _augment(option: str) -> Rule:
         chosen, reason = policy(get("augment.policy"), traits, size, facts.channels)
         found = options_of(chosen).get(option)
         if _maps(facts, get) and get("augment.policy") != "none" and option in auto_dense.AUGMENT:
-            return auto_dense.AUGMENT[option], "a class for every pixel: other light, and no pixel is blanked"
+            return auto_dense.AUGMENT[option], "a class for every pixel: other light"
         if option == "flip":
             return found, facts.mirror_reason if get("augment.policy") != "none" else reason
         return found, reason
