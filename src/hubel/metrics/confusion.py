@@ -26,12 +26,17 @@ def f1(precision: Any, recall: Any) -> Any:
 
 def confusion_matrix(truth: Tensor, answers: Tensor, classes: int, weights: Tensor | None = None) -> Tensor:
     """(B,), (B,) int64 -> (K, K) fp64: the summed weights of the examples of each (truth, answer)."""
-    weights, cell = ones_like_batch(weights, truth), truth * classes + answers
-    if truth.device.type == "cpu":
-        flat = torch.bincount(cell, weights, minlength=classes * classes)
-    else:  # bincount would wait for the largest cell
-        flat = torch.zeros(classes * classes, dtype=weights.dtype, device=truth.device).index_add_(0, cell, weights)
-    return flat.reshape(classes, classes)
+    weights = ones_like_batch(weights, truth)
+    return summed(truth * classes + answers, weights, classes * classes).reshape(classes, classes)
+
+
+def summed(cells: Tensor, weights: Tensor | None, count: int) -> Tensor:
+    """(B,) integers below `count`, (B,) or None, each counts 1 -> (count,): the summed weights of each cell."""
+    if cells.device.type == "cpu":
+        return torch.bincount(cells, weights, minlength=count)
+    # bincount would wait for the largest cell
+    weights = torch.ones_like(cells) if weights is None else weights
+    return torch.zeros(count, dtype=weights.dtype, device=cells.device).index_add_(0, cells, weights)
 
 
 def per_class(matrix: np.ndarray) -> dict[str, np.ndarray]:

@@ -21,12 +21,14 @@ from torch import Tensor
 
 from hubel.metrics.base import Streaming, ones_like_batch
 from hubel.metrics.boundaries import border_counts, f_scores, near_and_far, reach, region_counts
-from hubel.metrics.confusion import confusion_matrix, per_class
+from hubel.metrics.confusion import per_class, summed
 from hubel.ops.pixel_losses import PerImage
 from hubel.ops.pixel_maps import centre, labels_in_source, most_probable
 from hubel.types import PixelClasses, Predictions
 
 IGNORE = 255
+WORTH_THREADS = 40_000  # pixels of an image; below, threads cost more than they bring
+AT_ONCE = 1 << 16  # pixels that are counted together: what fits into a cache
 NAMED = 40  # classes whose own IoU stands among the metrics; of more, only in `per_class`
 
 
@@ -47,24 +49,32 @@ class PixelCounts(Predictions):
         raise TypeError("counts of pixels have no mean; average the probabilities")
 
 
-def answers_and_truth(predictions: Any, targets: PixelClasses, row: int) -> tuple[Tensor, Tensor]:
-    """(H, W) uint8 each, of one image: in its own pixels where they are known, else in those of the batch."""
-    probabilities = predictions.probabilities[row]
+def answers_and_truths(predictions: Any, targets: PixelClasses) -> list[tuple[Tensor, Tensor]]:
+    """Pairs of (B', H, W) uint8: images in their own pixels where they are known, else all in those of the batch."""
+    found = predictions.probabilities
     if targets.source is None:
-        return most_probable(probabilities), centre(targets.values[row], _size(probabilities))
-    truth = targets.source[row]
-    size = (truth.shape[0], truth.shape[1])
-    return labels_in_source(probabilities, predictions.matrices[row], size), truth
+        return [(most_probable(found), centre(targets.values, _size(found)))]
+    places = zip(found, predictions.matrices, targets.source, strict=True)
+    pairs = [(labels_in_source(maps, matrix, _size(truth)), truth) for maps, matrix, truth in places]
+    if len({truth.shape for _, truth in pairs}) == 1:  # counted at once
+        return [(torch.stack([answers for answers, _ in pairs]), torch.stack([truth for _, truth in pairs]))]
+    return [(answers[None], truth[None]) for answers, truth in pairs]
 
 
 def _size(maps: Tensor) -> tuple[int, int]:
     return maps.shape[-2], maps.shape[-1]
 
 
-def confusion_of(truth: Tensor, answers: Tensor, classes: int) -> Tensor:
-    """Two label maps of the same shape -> (K, K) pixels; those that are 255 in `truth` are left out."""
-    counted = truth != IGNORE
-    return confusion_matrix(truth[counted].long(), answers.to(truth.device)[counted].long(), classes)
+def confusions(truth: Tensor, answers: Tensor, classes: int) -> Tensor:
+    """(B, H, W) uint8 labels, twice -> (B, K + 1, K) int32 pixels; the last row are those whose truth is 255."""
+    most = max(1, AT_ONCE // max(truth[0].numel(), 1)) if len(truth) else 1
+    if len(truth) > most:
+        parts = zip(truth.split(most), answers.split(most), strict=True)
+        return torch.cat([confusions(one, other, classes) for one, other in parts])
+    row = torch.arange(len(truth), device=truth.device, dtype=torch.int32).view(-1, 1, 1)
+    cells = (row * (classes + 1) + truth.clamp(max=classes)) * classes + answers.to(truth.device)
+    found = summed(cells.flatten(), None, len(truth) * (classes + 1) * classes)
+    return found.view(len(truth), classes + 1, classes).to(torch.int32)
 
 
 def iou(matrix: np.ndarray) -> np.ndarray:
@@ -100,32 +110,32 @@ class Segmentation(Streaming):
 
     def count(self, predictions: Any, targets: PixelClasses) -> PixelCounts:
         """Of a batch; on the CPU where borders are measured."""
-        with ThreadPoolExecutor(torch.get_num_threads()) as threads:  # most calls release the lock
-            each = list(threads.map(lambda row: self._image(predictions, targets, row), range(len(predictions))))
+        k, pairs = len(self.classes), answers_and_truths(predictions, targets)
+        pixels = torch.cat([confusions(truth, answers, k) for answers, truth in pairs])
+        places = [torch.zeros(len(predictions), *shape, dtype=torch.int32) for shape in ((k, 4), (4,), (3, 2))]
+        if self.tolerance is not None:
+            places = self._places([pair for answers, truth in pairs for pair in zip(answers, truth, strict=True)])
         loss = self._losses(predictions.probabilities, targets.values)
-        confusion, answered, borders, near, regions = (torch.stack(parts) for parts in zip(*each, strict=True))
         sure = predictions.probabilities.amax(1).mean((1, 2))
-        return PixelCounts(confusion, borders, near, regions, loss, answered, sure)
+        borders, near, regions = (place.to(pixels.device) for place in places)
+        return PixelCounts(pixels[:, :k], borders, near, regions, loss, pixels.sum(1).to(torch.int32), sure)
 
-    def _image(self, predictions: Any, targets: PixelClasses, row: int) -> tuple[Tensor, ...]:
-        k = len(self.classes)
-        answers, truth = answers_and_truth(predictions, targets, row)
-        pixels = confusion_of(truth, answers, k).to(torch.int32)
-        answered = torch.bincount(answers.flatten().long(), minlength=k).to(torch.int32)
-        places = [torch.zeros(shape, dtype=torch.int32) for shape in ((k, 4), (4,), (3, 2))]
-        if self.tolerance is not None and truth.numel():
-            true, said = (
-                truth.cpu().numpy(),
-                torch.where(truth == IGNORE, truth, answers.to(truth.device)).cpu().numpy(),
-            )
-            distance = reach(true.shape, self.tolerance)
-            found = (
-                border_counts(true, said, k, distance),
-                near_and_far(true, said, distance),
-                region_counts(true, said),
-            )
-            places = [torch.from_numpy(counts).to(torch.int32) for counts in found]
-        return pixels, answered.to(pixels.device), *(place.to(pixels.device) for place in places)
+    def _places(self, pairs: Sequence[tuple[Tensor, Tensor]]) -> list[Tensor]:
+        """Borders, what is near them, and regions, of the answers and the truth of each image."""
+        maps = [(answers.cpu().numpy(), truth.cpu().numpy()) for answers, truth in pairs]
+        if max(truth.size for _, truth in maps) < WORTH_THREADS:
+            each = [self._places_of(*pair) for pair in maps]
+        else:
+            with ThreadPoolExecutor(torch.get_num_threads()) as threads:  # OpenCV releases the lock
+                each = list(threads.map(lambda pair: self._places_of(*pair), maps))
+        return [torch.from_numpy(np.stack(counts)).to(torch.int32) for counts in zip(*each, strict=True)]
+
+    def _places_of(self, answers: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, ...]:
+        k, distance = len(self.classes), reach(truth.shape, self.tolerance or 0.0)
+        if not truth.size:
+            return np.zeros((k, 4), np.int64), np.zeros(4, np.int64), np.zeros((3, 2), np.int64)
+        said = np.where(truth == IGNORE, truth, answers)
+        return border_counts(truth, said, k, distance), near_and_far(truth, said, distance), region_counts(truth, said)
 
     def _losses(self, probabilities: Tensor, values: Tensor) -> Tensor:
         if self._loss is None:
