@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from hubel import api, cli_show
+from hubel import api, cli_layout, cli_training
 from hubel.cli import main
 from hubel.errors import UserError
 from hubel.recipe import Setting
@@ -144,7 +144,7 @@ def test_ctrl_c_while_the_scores_are_printed_says_that_the_run_is_finished(stub,
     def press(*words, **options):
         signal.raise_signal(signal.SIGINT)
 
-    monkeypatch.setattr(cli_show, "as_text" if as_json else "trained", press)
+    monkeypatch.setattr(*((cli_layout, "as_text") if as_json else (cli_training, "show_trained")), press)
     assert main(["train", *(["--json"] if as_json else [])]) == 130
     err = capsys.readouterr().err
     assert f"{stub.run.path} is finished" in err and "Traceback" not in err and "resume" not in err

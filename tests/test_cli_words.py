@@ -2,7 +2,7 @@
 
 import pytest
 
-from hubel import api, cli_commands, cli_help, cli_options, cli_verbs, driver
+from hubel import api, cli, cli_commands, cli_help, cli_options, driver
 from hubel.cli import main
 from hubel.cli_options import parse
 from hubel.options import fields_by_key
@@ -100,7 +100,7 @@ def test_what_a_resume_takes_is_what_the_driver_changes():
 
 def test_every_shorthand_is_an_option():
     assert set(cli_options.SHORT.values()) <= set(fields_by_key())
-    assert all(hasattr(cli_verbs, verb) for verb in cli_commands.VERBS)
+    assert all(callable(cli.function_of(verb)) for verb in cli_commands.VERBS)
 
 
 # Help -------------------------------------------------------------------------------------------------------
@@ -153,22 +153,22 @@ def test_a_networks_other_options_need_a_value(words, message, capsys):
 
 
 def test_places_below_the_current_folder_are_short(capsys, tmp_path, monkeypatch):
-    from hubel import cli_show
+    from hubel import cli_folders
 
     monkeypatch.chdir(tmp_path)
     here, elsewhere = str(tmp_path / "runs" / "digits-mlp" / "1"), str(tmp_path.parent / "far" / "digits-mlp" / "2")
-    cli_show.pruned([{"run": here}, {"run": elsewhere}], removed=True)
+    cli_folders.show_pruned([{"run": here}, {"run": elsewhere}], removed=True)
     assert capsys.readouterr().out.split() == ["removed", "runs/digits-mlp/1", "removed", elsewhere]
-    cli_show.runs([{"run": here, "state": "finished"}], tmp_path / "runs")
+    cli_folders.show_runs([{"run": here, "state": "finished"}], tmp_path / "runs")
     assert " runs/digits-mlp/1 " in capsys.readouterr().out
 
 
 def test_predictions_without_a_confidence_have_no_column_for_it(capsys):
-    from hubel import cli_show
+    from hubel import cli_answers
 
-    cli_show.predictions([{"image": "a.png", "prediction": "3.5"}])
+    cli_answers.predictions([{"image": "a.png", "prediction": "3.5"}])
     assert "confidence" not in capsys.readouterr().out
-    cli_show.predictions(
+    cli_answers.predictions(
         [{"image": "a.png", "prediction": "3.5"}, {"image": "b", "prediction": "4", "confidence": 0.5}]
     )
     shown = capsys.readouterr().out

@@ -12,8 +12,9 @@ ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "hubel"
 HEAVY = {"torch", "numpy", "rich", "cv2", "PIL", "sklearn", "safetensors", "jinja2"}
 LIGHT = ("__init__", "__main__", "waiting", "errors", "recipe", "options", "names", "cli", "cli_commands", "cli_help",
-         "cli_options", "cli_runs", "cli_show", "cli_verbs", "doctor", "training/atomic",
-         "training/history", "training/machine", "training/manifest", "training/progress",
+         "cli_options", "cli_runs", "cli_layout", "cli_scores", "cli_answers", "cli_layers", "cli_training",
+         "cli_evaluate", "cli_predict", "cli_data", "cli_info", "cli_folders", "cli_machine", "doctor",
+         "training/atomic", "training/history", "training/machine", "training/manifest", "training/progress",
          "training/run", "training/places")  # fmt: skip
 
 

@@ -13,7 +13,7 @@ from PIL import Image
 from torch import nn
 
 import hubel
-from hubel import catalogue, cli_info, information, names
+from hubel import catalogue, cli_info, cli_layers, information, names
 from hubel.cli import main
 from hubel.errors import UserError
 from hubel.report import network_page, volumes
@@ -154,9 +154,9 @@ def test_tables_fit_80_columns(words, capsys, monkeypatch):
 
 def test_blocks_are_summed_up_where_there_are_many_layers():
     layers = information.info("resnet56")["layers"]
-    depth = cli_info.fitting_depth(layers)
-    found = list(cli_info.rows(layers, depth))
-    assert 10 < len(found) <= cli_info.ROWS < len(list(cli_info.rows(layers, 99)))
+    depth = cli_layers.fitting_depth(layers)
+    found = list(cli_layers.rows(layers, depth))
+    assert 10 < len(found) <= cli_layers.ROWS < len(list(cli_layers.rows(layers, 99)))
     assert sum(row["parameters"] for row in found) == 853_018
     assert sum(row["multiplications"] for row in found) == sum(row["multiplications"] for row in layers)
 
@@ -164,7 +164,7 @@ def test_blocks_are_summed_up_where_there_are_many_layers():
 @pytest.mark.parametrize("number, words", [(0, "0"), (9_999, "9,999"), (61_706, "61.7k"), (1_234_567, "1.23M"),
                                            (138_357_544, "138.4M"), (15_470_264_320, "15.5G")])  # fmt: skip
 def test_short_numbers(number, words):
-    assert cli_info.short(number) == words
+    assert cli_layers.short(number) == words
 
 
 def test_default_input_and_classes(capsys):
@@ -326,9 +326,9 @@ def test_figures_of_the_docs(cells):
     found = hubel.info(name, input=shape)
     assert f"{found['parameters'] - found['idle_parameters']:,}" == parameters
     assert f"{found['multiplications']:,}" == multiplications
-    assert cli_info.as_bytes(found["activation_bytes"]) == memory
+    assert cli_layers.as_bytes(found["activation_bytes"]) == memory
     seen = found["receptive_field"]
-    assert field == (cli_info.axes(seen["size"]) + ("+" if seen["whole"] else ""))
+    assert field == (cli_layers.axes(seen["size"]) + ("+" if seen["whole"] else ""))
 
 
 def test_unknown_names_are_refused():

@@ -6,7 +6,7 @@ from PIL import Image
 from test_tiling import CLASSES, parts, photo
 
 import hubel
-from hubel import cli_options, cli_verbs, mask_files
+from hubel import cli_options, cli_predict, mask_files
 from hubel.data import polygons, rle
 from hubel.data.regions import regions
 from hubel.errors import UserError
@@ -149,8 +149,8 @@ def test_the_command_line_says_what_the_run_is_asked(tmp_path, monkeypatch, caps
     from hubel import api
 
     monkeypatch.setattr(api.Run, "open", lambda place: Stub())
-    monkeypatch.setattr(cli_verbs, "_path_taken", lambda run, command: None)
-    status, found, show = cli_verbs.predict(
+    monkeypatch.setattr(cli_predict, "path_taken", lambda run, command: None)
+    status, found, show = cli_predict.predict(
         command("run", "a.png", "--masks", "out", "--files", "mask,coco", "--tile", "96", "--scale", "0.5", "--large")
     )
     show()
@@ -172,7 +172,7 @@ def test_the_command_line_says_what_the_run_is_asked(tmp_path, monkeypatch, caps
 )
 def test_options_that_do_not_fit_are_named(words, said):
     with pytest.raises(UserError, match=said):
-        cli_verbs.predict(command("run", "a.png", *words))
+        cli_predict.predict(command("run", "a.png", *words))
 
 
 def test_a_trained_run_writes_masks(tmp_path):

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 from test_sliding import NAMES, Mean, parts_of
 
-from hubel import cli, cli_options, cli_verbs, slid
+from hubel import cli, cli_options, cli_predict, slid
 from hubel.errors import UserError
 from hubel.ops.palette import PALETTE
 from hubel.sliding import Detection
@@ -84,4 +84,4 @@ def test_the_command_line(scene, tmp_path, run, capsys):
 )
 def test_options_that_do_not_fit_are_named(words, said, scene, run):
     with pytest.raises(UserError, match=said):
-        cli_verbs.predict(cli_options.parse(["predict", "run", str(scene), *words]))
+        cli_predict.predict(cli_options.parse(["predict", "run", str(scene), *words]))

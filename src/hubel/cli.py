@@ -18,15 +18,24 @@ import tempfile
 import threading
 import time
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
-from hubel.cli_options import parse
+from hubel.cli_options import Command, parse
 from hubel.errors import UserError
 
 Result = dict[str, Any] | list[Any]
 TORCH = ("train", "resume", "evaluate", "baseline", "predict", "info", "export", "report", "config")  # a long import
+WHERE = {
+    "cli_training": ("train", "resume", "config"),
+    "cli_evaluate": ("evaluate",),
+    "cli_predict": ("predict", "explain"),
+    "cli_data": ("data", "convert", "baseline"),
+    "cli_info": ("info",),
+    "cli_folders": ("runs", "report", "export"),
+    "cli_machine": ("doctor", "version"),
+}  # which file has a verb: a function of its name
 TIDYING = 5.0  # seconds after Ctrl-C in which another one changes nothing
 
 
@@ -38,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with _standard_output(as_json) as output, _remembered_interrupts(arguments is None) as interrupts:
             status, result = _run(words, as_json, interrupts)
             if as_json and result is not None and _first_process() and not (status and _tried_again()):
-                from hubel.cli_show import as_text
+                from hubel.cli_layout import as_text
 
                 with _showing(words, result):
                     output.write(as_text(result) + "\n")
@@ -160,17 +169,21 @@ def _dispatch(words: list[str], as_json: bool, interrupts: list[float]) -> tuple
     command = parse(words)
     if command.has("help"):
         return _print_help(cli_help.verb(command.verb), as_json)
-    from hubel import cli_verbs
-
     if command.verb in TORCH and (command.words or command.verb != "info"):  # which lists names
         importlib.import_module("hubel.api")
         if interrupts:
             raise KeyboardInterrupt
-    status, result, show = getattr(cli_verbs, command.verb)(command)
+    status, result, show = function_of(command.verb)(command)
     if not as_json and _first_process():
         with _showing(words, result):
             show()
     return status, result
+
+
+def function_of(verb: str) -> Callable[[Command], tuple[int, Any, Callable[[], Any]]]:
+    """What a verb does: from a Command to (exit status, JSON-ready result, function that shows it)."""
+    module = next(module for module, verbs in WHERE.items() if verb in verbs)
+    return getattr(importlib.import_module(f"hubel.{module}"), verb)
 
 
 def _print_help(text: str, as_json: bool) -> tuple[int, Result]:

@@ -1,7 +1,4 @@
-"""`hubel info`: the verb, and its tables for a terminal of 80 columns. No torch until a network is asked for.
-
-Rows are what has weights or changes the shape; where there are more than a screen holds, blocks are summed up.
-"""
+"""`hubel info`: the verb, and its tables for a terminal of 80 columns. No torch until a network is asked for."""
 
 from __future__ import annotations
 
@@ -9,19 +6,15 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from itertools import groupby
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from hubel.cli_layers import as_bytes, axes, cells_of, deepest, fitting_depth, rows, short, unit_of
+from hubel.cli_layout import WIDE, print_parts, text_of
 from hubel.cli_options import Command
-from hubel.cli_show import WIDE
-from hubel.cli_show import _print as print_parts
-from hubel.cli_show import _text as text_of
 from hubel.errors import UserError
 
-ROWS = 40  # of a table where nothing else is asked for
-LABEL = 21  # characters of a layer's name
 Outcome = tuple[int, Any, Any]
 
 
@@ -34,7 +27,7 @@ def info(command: Command) -> Outcome:
     options = {key.partition(".")[2]: value for key, value in command.options.items()}
     if len(command.words) > 1 and options:
         raise UserError("'--model.OPTION' is of one network; compare networks as they are, or name one.")
-    classes, depth = _whole(command, "classes"), _whole(command, "depth")
+    classes, depth = command.whole("classes", least=1), command.whole("depth", least=1)
     shape = input_shape(command.flags["input"]) if "input" in command.flags else None
     found = [information.describe(word, classes=classes, input=shape, **options) for word in command.words]
     documents = [one.document() for one in found]
@@ -53,13 +46,6 @@ def _page(command: Command, information: Any, found: Sequence[Any]) -> dict[str,
     name = re.sub(r"[^\w.-]+", "-", found[0].name).strip("-") or "network"
     place = command.flags.get("page") or f"info-{name}.html"
     return {"page": str(information.write_page(found, place, photo))}
-
-
-def _whole(command: Command, name: str) -> int | None:
-    word = command.flags.get(name)
-    if word is not None and (not word.isdecimal() or int(word) < 1):
-        raise UserError(f"'--{name}' needs a whole number of at least 1, got '{word}'.")
-    return None if word is None else int(word)
 
 
 def input_shape(word: str) -> tuple[int, int, int]:
@@ -107,9 +93,9 @@ def _cut(line: str, width: int) -> str:
 
 def _show(found: Mapping[str, Any], depth: int | None, page: Mapping[str, str]) -> None:
     chosen = depth or fitting_depth(found["layers"])
-    unit = _unit(found)
+    unit = unit_of(found)
     columns = ["layer", "type", "output", "weights", "mults", "%", unit, "train", "field", "jump", "start"]
-    cells = [_cells(row, found["multiplications"], unit) for row in rows(found["layers"], chosen)]
+    cells = [cells_of(row, found["multiplications"], unit) for row in rows(found["layers"], chosen)]
     if _width(columns, cells) > room():
         columns, cells = [columns[0], *columns[2:]], [[row[0], *row[2:]] for row in cells]
     table = _plain_table(*columns)
@@ -126,85 +112,9 @@ def _show(found: Mapping[str, Any], depth: int | None, page: Mapping[str, str]) 
     print_parts(*(f"page             {place}" for place in page.values()))
 
 
-def rows(layers: Sequence[Mapping[str, Any]], depth: int) -> Iterator[dict[str, Any]]:
-    """Layers with weights, sums, and what changes the shape; those of one block in one row beyond `depth` names."""
-    shape: Any = None
-    kept = []
-    for layer in layers:
-        tells = layer["parameters"] or layer["multiplications"] or layer["output"] != shape
-        shape = layer["output"] or shape
-        if tells or layer["type"] in ("add", "cat"):
-            kept.append((layer, True))
-        else:
-            kept.append((layer, False))
-    for label, members in groupby(kept, key=lambda pair: ".".join(pair[0]["name"].split(".")[:depth])):
-        block = list(members)
-        if len(block) == 1 and not block[0][1]:
-            continue
-        if any(tells for _, tells in block):
-            yield _joined(label, [layer for layer, _ in block])
-
-
-def _joined(label: str, block: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """A row for several layers: sums, and the output and field of the last that was reached."""
-    last = next((layer for layer in reversed(block) if layer["output"] is not None), block[-1])
-    sums = {key: sum(layer[key] or 0 for layer in block)
-            for key in ("parameters", "multiplications", "activation_bytes", "training_bytes")}  # fmt: skip
-    kind = last["type"] if len(block) == 1 else f"{len(block)} layers"
-    return {"name": label, "type": kind, "output": last["output"], "receptive_field": last["receptive_field"], **sums}
-
-
-def fitting_depth(layers: Sequence[Mapping[str, Any]]) -> int:
-    """The deepest that gives at most ROWS rows; 1 where none does."""
-    fits = (depth for depth in range(deepest(layers), 0, -1) if sum(1 for _ in rows(layers, depth)) <= ROWS)
-    return next(fits, 1)
-
-
-def deepest(layers: Sequence[Mapping[str, Any]]) -> int:
-    return max((layer["name"].count(".") + 1 for layer in layers), default=1)
-
-
-def _unit(found: Mapping[str, Any]) -> str:
-    """Of memory, so that the largest layer has a figure before the point."""
-    most = max((layer["activation_bytes"] for layer in found["layers"]), default=0)
-    return "MB" if most >= 1e6 else "kB"
-
-
 def _width(columns: Sequence[str], cells: Sequence[Sequence[str]]) -> int:
     widths = [max(map(len, column)) for column in zip(columns, *cells, strict=True)]
     return sum(widths) + len(widths) - 1
-
-
-def _cells(row: Mapping[str, Any], total: int, unit: str) -> list[str]:
-    label = row["name"] if len(row["name"]) <= LABEL else f"…{row['name'][-LABEL + 1 :]}"
-    shape = "not used" if row["output"] is None else "x".join(map(str, row["output"])) or "1"
-    share = f"{100 * row['multiplications'] / total:.1f}" if total and row["multiplications"] else ""
-    field = row["receptive_field"]
-    seen = ["", "", ""]
-    if field is not None:
-        seen = [axes(field["size"]) + ("+" if field["whole"] else ""), axes(field["jump"]), axes(field["start"])]
-    scale = 1e6 if unit == "MB" else 1e3
-    memory = [f"{row[key] / scale:.2f}" if row[key] else "" for key in ("activation_bytes", "training_bytes")]
-    return [label, row["type"], shape, _few(row["parameters"]), _few(row["multiplications"]), share, *memory, *seen]
-
-
-def _few(number: int) -> str:
-    return short(number) if number else ""
-
-
-def axes(values: Sequence[float]) -> str:
-    """Rows and columns; one number where they are the same."""
-    words = [f"{value:.1f}".rstrip("0").rstrip(".") for value in values]
-    return words[0] if words[0] == words[1] else "x".join(words)
-
-
-def short(number: float) -> str:
-    """1234567 -> '1.23M': three or four figures."""
-    for factor, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if number >= factor * (1 if factor > 1e3 else 10):
-            value = number / factor
-            return f"{value:.{2 if value < 10 else 1 if value < 1000 else 0}f}{unit}"
-    return f"{number:,.0f}"
 
 
 def summary(found: Mapping[str, Any]) -> list[str]:
@@ -228,10 +138,6 @@ def summary(found: Mapping[str, Any]) -> list[str]:
         jump, start = axes(field["jump"]), axes(field["start"])
         lines.append(f"receptive field  {axes(field['size'])} pixels, jump {jump}, start {start}, of the last map")
     return lines
-
-
-def as_bytes(count: float) -> str:
-    return f"{count / 1e6:,.1f} MB" if count >= 1e6 else f"{count / 1e3:,.1f} kB"
 
 
 def _shares(found: Mapping[str, Any], figure: str) -> str:

@@ -36,6 +36,33 @@ class Command:
     def has(self, flag: str) -> bool:
         return flag in self.flags
 
+    @property
+    def progress(self) -> str | None:
+        """How much is told on the way; None: as much as usual."""
+        return "quiet" if self.has("quiet") else None
+
+    def whole(self, name: str, default: int | None = None, least: int = 0) -> int | None:
+        """A flag that is a whole number; UserError where it is none, or below `least`."""
+        word = self.flags.get(name)
+        if word is not None and (not word.isdecimal() or int(word) < least):
+            raise UserError(f"'--{name}' needs a whole number{f' of at least {least}' if least else ''}, got '{word}'.")
+        return default if word is None else int(word)
+
+    def number(self, name: str, default: float) -> float:
+        """A flag that is a number."""
+        word = self.flags.get(name)
+        try:
+            return default if word is None else float(word)
+        except ValueError:
+            raise UserError(f"'--{name}' needs a number, got '{word}'.") from None
+
+    def numbers(self, name: str, default: Sequence[float]) -> Sequence[float]:
+        """A flag that is a list of numbers."""
+        try:
+            return [float(word) for word in self.flags[name].split(",")] if name in self.flags else default
+        except ValueError:
+            raise UserError(f"'--{name}' needs numbers with commas between them, got '{self.flags[name]}'.") from None
+
 
 def parse(arguments: Sequence[str]) -> Command:
     """Raises UserError for an unknown verb, flag or option, a missing value, or too few or too many words."""

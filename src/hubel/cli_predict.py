@@ -1,0 +1,95 @@
+"""The commands that ask a trained network about images: predict (masks and boxes too) and explain."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from hubel import cli_answers
+from hubel.cli_evaluate import COMBINING, path_taken, together
+from hubel.cli_options import Command
+from hubel.errors import UserError
+
+Outcome = tuple[int, Any, Any]
+MASK_FLAGS = ("files", "tile", "overlap", "scale", "large")
+SLIDE_FLAGS = ("scales", "threshold", "suppress", "out")
+
+
+def predict(command: Command) -> Outcome:
+    from hubel import api
+
+    runs = [word for word in command.words[1:] if (Path(word) / "config.json").exists()]
+    place, images = command.words[0], [word for word in command.words[1:] if word not in runs]
+    for image in images:
+        if Path(image).is_dir():
+            raise UserError(f"'{image}' is a folder; name the images: hubel predict {place} {image}/*")
+    if not images:
+        raise UserError(f"No images were named, only runs: hubel predict {' '.join(command.words)} IMAGE...")
+    for flag, words in {"masks": MASK_FLAGS, "slide": SLIDE_FLAGS}.items():
+        lone = [word for word in words if command.has(word) and not command.has(flag)]
+        if lone:
+            raise UserError(f"'--{lone[0]}' goes with --{flag}{' DIR' if flag == 'masks' else ''}.")
+    several = runs or any(command.has(flag) for flag in COMBINING)
+    if command.has("boxes") and (several or command.has("slide") or command.has("masks")):
+        raise UserError("--boxes takes one run, as it was trained, and neither --masks nor --slide.")
+    if command.has("slide"):
+        return _slid(command, place, images, runs)
+    if command.has("masks"):
+        return _masks(command, place, images, runs)
+    if several:
+        found = together(command, [place, *runs]).predict(images)
+    else:
+        found = _predicted(api.Run.open(place), images, command)
+    return 0, found, lambda: cli_answers.predictions(found)
+
+
+def _masks(command: Command, place: str, images: list[str], runs: list[str]) -> Outcome:
+    """A class for every pixel of each image, written as files."""
+    from hubel import api
+    from hubel.mask_files import USUAL
+    from hubel.tiling import Tiling
+
+    if runs or any(command.has(flag) for flag in COMBINING):
+        raise UserError("--masks takes one run, as it was trained. Leave the other runs and ways out.")
+    flags = command.flags
+    scale = command.number("scale", 1.0) if "scale" in flags else None
+    tiling = Tiling(command.whole("tile"), command.whole("overlap"), scale)
+    files = [word.strip() for word in flags["files"].split(",")] if "files" in flags else USUAL
+    run = api.Run.open(place)
+    found = run.masks(
+        images, flags["masks"], files=files, tiling=tiling, large=command.has("large"), path=flags.get("path", "auto")
+    )
+    path_taken(run, command)
+    return 0, found, lambda: cli_answers.masks(found, flags["masks"])
+
+
+def _slid(command: Command, place: str, images: list[str], runs: list[str]) -> Outcome:
+    """Boxes of what a classifier finds in images larger than its own."""
+    from hubel import api, slid
+    from hubel.sliding import OVERLAP, SCALES, THRESHOLD
+
+    if runs or any(command.has(flag) for flag in (*COMBINING, "masks", "path")):
+        raise UserError("--slide takes one run, as it was trained. Leave the other runs and ways out.")
+    threshold, most = command.number("threshold", THRESHOLD), command.number("suppress", OVERLAP)
+    scales = command.numbers("scales", SCALES)
+    parts = api.Run.open(place).parts()
+    found = slid.find(parts, images, command.flags.get("out"), scales=scales, threshold=threshold, most=most)
+    return 0, found, lambda: cli_answers.slid(found)
+
+
+def _predicted(run: Any, images: list[str], command: Command) -> list[dict[str, Any]]:
+    found = run.predict(images, path=command.flags.get("path", "auto"), boxes=command.flags.get("boxes"))
+    path_taken(run, command)
+    return found
+
+
+def explain(command: Command) -> Outcome:
+    from hubel.explaining import save_pictures
+    from hubel.trained import Run
+
+    flags, (place, *images) = command.flags, command.words
+    share = command.number("threshold", 0.2)
+    made = Run.open(place).explain(images, flags.get("method", "cam"), flags.get("class"), share)
+    paths = save_pictures(made, flags.get("out", "explained"))
+    found = [{**one.settings(), "picture": str(path)} for one, path in zip(made, paths, strict=True)]
+    return 0, found, lambda: cli_answers.explanations(found)
