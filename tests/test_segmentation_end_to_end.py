@@ -1,12 +1,16 @@
 """Masks from drawn scenes to the shipped file: train, interrupt, resume, evaluate, predict, report, export, views."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 import hubel
+from hubel.data.shapes import shapes
 from hubel.ensemble import Ensemble
 from hubel.errors import UserError
+from hubel.tasks.classification import Classification
 from hubel.tasks.joint import Joint
 from hubel.tasks.segmentation import Segmentation
 from hubel.together import Together
@@ -99,16 +103,26 @@ def test_a_file_gives_the_same_probabilities(run, tmp_path):
     assert made.outputs == ("probabilities",) and made.agrees and made.difference is not None
 
 
-def test_a_joint_task_of_masks_is_trained_and_shown_like_masks(run, tmp_path):
-    task = Joint({"fine": Segmentation(("any",)), "coarse": Segmentation(("any",), dice=1.0)})
-    both = hubel.train(SOURCE, task=task, out=tmp_path, **{**SHARED, "epochs": 1})
+def test_masks_and_labels_on_one_backbone(run, tmp_path):
+    """The network of masks, a classifier on its coarsest map; the report shows the classes of the task that decides."""
+    masks = shapes(count=30, size=(24, 32), classes=3, most=1, kind="segmentation")
+    labels = shapes(count=30, size=(24, 32), classes=3, most=1, kind="labels")
+    kinds = labels.annotations["labels"].argmax(1)
+    data = replace(masks, annotations={**masks.annotations, "label": kinds}, classes=labels.classes)
+    task = Joint({"kind": Classification(labels.classes), "mask": Segmentation(("any",))}, decides="mask")
+    small = {key: value for key, value in SHARED.items() if key != "model"}
+    both = hubel.train(data, task=task, out=tmp_path, **{**small, "epochs": 1, "model.width": 4, "model.depth": 2})
     for option in ("size", "resize", "augment.policy", "augment.cutout", "augment.brightness"):
         assert both.settings[option].value == run.settings[option].value
-    assert both.primary == "fine.miou" and both.metrics["test"]["coarse.miou"] >= 0
+    assert (both.settings["model"].value, both.primary) == ("unet_plain", "mask.miou")
+    outputs = both.network.eval()(torch.zeros(2, 3, 24, 32))
+    assert outputs["kind"].shape == (2, 3) and outputs["mask"].shape == (2, 4, 24, 32)
     page = (both.path / "report.html").read_text()
-    for words in ("fine: Near borders", "coarse: Inside, away from borders"):
-        assert words in page
-    assert page.count("<img") > len(both.splits["test"]) / 2
+    assert "always answering “background”" in page and "pixels found" in page and "#3</th>" not in page
+    assert "mask: Near borders" in page and page.count("<img") > len(both.splits["test"]) / 2
+    again = hubel.Run(both.path)
+    (row,) = again.predict([np.zeros((24, 32, 3), np.uint8)])
+    assert set(row["tasks"]) == {"kind", "mask"}
 
 
 def test_a_classifier_s_run_begins_the_encoder(tmp_path):

@@ -111,6 +111,31 @@ def test_small_masks_are_seen_at_their_own_resolution(changes, asked, wanted):
     assert "erased" not in found["augment.shift"].reason and found["augment.cutout"].value == 0
 
 
+@pytest.mark.parametrize("size", [64, 240])
+@pytest.mark.parametrize("more", [{}, {"weights": "some.safetensors"}])
+def test_a_task_of_several_with_masks_is_chosen_for_like_masks_alone(size, more):
+    """All but the task's own options; also where there are labels, and as many images as a recipe for these wants."""
+    facts = replace(PHOTOS, columns=("mask",), height=size, width=size)
+    alone = settle([("command line", more)], facts, None, "masks")
+    several = replace(facts, columns=("label", "mask"), every_pixel=True)
+    found = settle([("python", {"task": "joint", **more})], several, None, "masks")
+    assert found["model"].value == ("unet_plain" if size == 64 and not more else "unet")
+    assert (found["train_size"].value is None) == (size == 64) and "task.inverse_frequency" not in found
+    assert (found["transfer.name"].value, found["transfer.views"].value) == (
+        ("two_rates", 0) if more else ("all", None)
+    )
+    for key, setting in alone.items():
+        assert key.startswith("task") or found[key].value == setting.value, key
+    labels = settle([("python", {"task": "joint"})], replace(several, every_pixel=False), None, "masks")
+    assert labels["model"].value == "resnet8"
+
+
+def test_another_task_takes_none_of_the_recipes_options():
+    asked = {"task": "labels"}
+    found = settle([("command line", asked)], PHOTOS, "small-photos", "photos")
+    assert found["model"].value == "airbench" and "task.smoothing" not in found
+
+
 @pytest.mark.parametrize(
     ("changes", "model"),
     [

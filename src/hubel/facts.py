@@ -28,13 +28,14 @@ def report_data(
     """Everything that the page shows, from what was measured."""
     judged = "test" if "test" in evaluations else "dev" if "dev" in evaluations else None
     found = evaluations.get(judged) if judged else None
-    details = as_values(session.task.details(found.predictions, found.targets, found.weights)) if found else {}
+    known = session.task.details(found.predictions, found.targets, found.weights) if found else {}
+    details = as_values(known)
     primary = session.task.primary
     chosen = galleries.choose(session, found) if found else None
     shown = galleries.examples(session, found, chosen) if found and chosen else {}
     return values.ReportData(
         title=f"{label(session)} on {session.dataset.name}",
-        dataset=data_facts(session, evaluations),
+        dataset=data_facts(session, evaluations, known.get("classes")),
         model=model_facts(session),
         task=session.task.name,
         primary=primary.metric,
@@ -52,7 +53,7 @@ def report_data(
         mistake_count=chosen.mistake_count if chosen else None,
         samples=[shown[row] for row in chosen.samples] if chosen else None,
         galleries=galleries.galleries(chosen, shown, session.task.measure) if chosen else (),
-        unit="pixels" if session.task.dense and hasattr(session.task, "classes") else "images",
+        unit=known.get("counted", "images"),
         filters=pictures(session.network),
         throughput=throughput(folder, session),
         configuration=[values.ConfigRow(k, s.value, s.source, s.reason) for k, s in sorted(effective(session).items())],
@@ -70,11 +71,13 @@ def constant(
     """For numbers: the mean absolute error of always answering the median of the training part; for masks: the mean
     IoU of always answering the class with most pixels there."""
     learnt, scatter = evaluations.get("train"), details.get("scatter")
-    if session.task.primary.metric == "miou" and learnt is not None and "confusion" in details:
-        pixels, most = details["confusion"].sum(1), int(learnt.targets.sum(0).argmax())
+    if learnt is None:
+        return None
+    if session.task.primary.metric.rpartition(".")[2] == "miou" and "confusion" in details:
+        pixels, most = details["confusion"].sum(1), int(session.task.deciding(learnt.targets)[1].sum(0).argmax())
         share = float(pixels[most] / max(pixels.sum(), 1) / max((pixels > 0).sum(), 1))
         return values.Baseline(f"always answering “{details['per_class'][most].name}”", share)
-    if learnt is None or scatter is None or session.task.primary.metric != "mae":
+    if scatter is None or session.task.primary.metric != "mae":
         return None
     known = session.task.details(learnt.predictions, learnt.targets, learnt.weights)["scatter"]["truth"]
     errors = np.abs(scatter.truth - np.nanmedian(known, axis=0))
@@ -97,16 +100,16 @@ def as_values(details: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def data_facts(session: Session, evaluations: Mapping[str, Evaluation]) -> values.DataFacts:
-    """`counts` are images of each class; where a pixel has a class, those that show it."""
+def data_facts(
+    session: Session, evaluations: Mapping[str, Evaluation], classes: tuple[str, ...] | None = None
+) -> values.DataFacts:
+    """`counts` are images of each class; where a pixel has one of `classes`, those that show it."""
     dataset = session.dataset
-    labels, classes = dataset.annotations.get("label"), dataset.classes
-    counts = {}
-    if session.task.dense and hasattr(session.task, "classes"):
-        classes = session.task.classes
-        pixels = {n: e.targets for n, e in evaluations.items() if torch.is_tensor(e.targets) and e.targets.ndim == 2}
-        counts = {n: (own > 0).sum(0).tolist() for n, own in pixels.items()}
+    if classes is not None:
+        own = {name: session.task.deciding(e.targets) for name, e in evaluations.items()}
+        counts = {n: (pixels > 0).sum(0).tolist() for n, (task, pixels) in own.items() if task.every_pixel}
         return values.DataFacts(dataset.name, dataset.source, dataset.format, dataset.notes, classes, counts)
+    labels, classes, counts = dataset.annotations.get("label"), dataset.classes, {}
     if labels is not None and classes:
         counts = {n: np.bincount(labels[i], minlength=len(classes)).tolist() for n, i in dataset.splits.items()}
     return values.DataFacts(dataset.name, dataset.source, dataset.format, dataset.notes, classes, counts)

@@ -142,7 +142,7 @@ def new_session(
     weights, function = make_weights(asked, model, download)
 
     def settled(examples: Dataset, task: Task | None) -> dict[str, Setting]:
-        facts = replace(facts_of(examples), maps=task is not None and auto.asks_for_maps(task))
+        facts = replace(facts_of(examples), every_pixel=task is not None and task.every_pixel)
         facts = facts if weights is None else replace(facts, pretrained=weights.images.size)
         return with_whole_paths(settle(layers, facts, recipe_name, examples.name))
 

@@ -74,7 +74,9 @@ def settle(layers: Layers, facts: auto.Facts, recipe_name: str | None, dataset: 
         measured = settings_of([("recipe", fitting)])
         settings |= {key: replace(setting, reason=f"{name}: {reason}") for key, setting in measured.items()}
     settings |= {key: setting for key, setting in asked.items() if setting.value is not None or key not in settings}
-    settings = auto.resolve(settings, replace(facts, wanted=wanted_size(settings["model"].value)))
+    every_pixel = asks_every_pixel(auto.task_of(facts, settings), facts)
+    facts = replace(facts, wanted=wanted_size(settings["model"].value), every_pixel=every_pixel)
+    settings = auto.resolve(settings, facts)
     reject_what_does_not_apply(settings)
     listed = settings["quarantine"]
     if listed.value is not None:
@@ -86,6 +88,12 @@ def settle(layers: Layers, facts: auto.Facts, recipe_name: str | None, dataset: 
     if judged_on.value is not None:  # found again from any folder
         settings["split.dev_from"] = replace(judged_on, value=names.address(judged_on.value))
     return settings
+
+
+def asks_every_pixel(task: str, facts: auto.Facts) -> bool:
+    """Whether the task by name, or the one that `facts` tell of, wants a class for every pixel."""
+    found = names.resolve(names.TASKS, task) if task in names.TASKS else None
+    return facts.every_pixel or getattr(found, "every_pixel", False)
 
 
 def wanted_size(model: Any) -> int | None:
@@ -107,7 +115,7 @@ def choose_recipe(
     options = names.resolve(names.RECIPES, found).OPTIONS
     if "weights" in asked and asked["weights"].value is not None:
         return None, ""
-    for key in ("model", "task"):
+    for key in ("model",) if facts.every_pixel else ("model", "task"):  # a task of several has no name of ours
         if key in asked and key in options and asked[key].value not in (None, options[key]):
             return None, ""
     takes = inspect.signature(names.resolve(names.MODELS, options["model"])).parameters if "model" in options else {}
@@ -123,7 +131,7 @@ def _recipe_for(facts: auto.Facts, dataset: str, task: str) -> tuple[str | None,
         return dataset, "measured on this dataset"
     sides = (facts.height, facts.width)
     alike = facts.same_size and SIDES[0] <= min(sides) and max(sides) <= SIDES[1]
-    if alike and task == "segmentation":
+    if alike and asks_every_pixel(task, facts):
         return "small-masks", f"masks of one size, {SIDES[0]} to {SIDES[1]} pixels"
     if "label" not in facts.columns or not alike or not IMAGES[0] <= facts.n_train <= IMAGES[1]:
         return None, ""
@@ -132,9 +140,9 @@ def _recipe_for(facts: auto.Facts, dataset: str, task: str) -> tuple[str | None,
 
 
 def _that_fit(options: Mapping[str, Any], asked: Mapping[str, Setting]) -> dict[str, Any]:
-    """Without a group's numbers where the user chose another optimiser, schedule or policy than the recipe's."""
+    """Without a group's numbers where the user chose another task, optimiser, schedule or policy than the recipe's."""
     fitting = dict(options)
-    for key in ("optimizer.name", "schedule.name", "augment.policy"):
+    for key in ("task", "optimizer.name", "schedule.name", "augment.policy"):
         group = key.partition(".")[0]
         if key in asked and asked[key].value not in (None, options.get(key)):
             fitting = {k: v for k, v in fitting.items() if not k.startswith(f"{group}.")}

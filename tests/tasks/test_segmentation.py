@@ -1,6 +1,7 @@
 """Segmentation learns, scores in source pixels, and brings views back to where they came from."""
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -13,6 +14,8 @@ from hubel.data.shapes import shapes
 from hubel.errors import UserError
 from hubel.metrics.segmentation import iou
 from hubel.models.base import Network
+from hubel.models.resnet_cifar import resnet8
+from hubel.models.unet import unet, unet_plain
 from hubel.tasks.classification import Classification
 from hubel.tasks.dense import SegmentationPredictions, mirrored_edge
 from hubel.tasks.joint import Joint, JointPredictions
@@ -167,6 +170,20 @@ def test_maps_in_a_joint_task_stay_maps():
     for kind, errors in wanted.items():
         torch.testing.assert_close(ranked[f"fine: {kind}"], errors, equal_nan=True)
         assert ranked[f"coarse: {kind}"][1].isnan() and not (errors[1].isnan() and kind == "background")
+
+
+@pytest.mark.parametrize("function", [partial(unet_plain, width=4, depth=2), partial(unet, encoder=resnet8)])
+def test_a_classifier_beside_masks_reads_the_mean_of_the_coarsest_map(function):
+    """Of a network whose own head scores pixels; the network itself is left as it is."""
+    network = function(classes=2, input=(3, 16, 16))
+    head = Joint({"kind": Classification(("a", "b")), "mask": Segmentation(CLASSES)}).head(network)
+    maps = network.eval().maps(torch.rand(2, 3, 16, 16))
+    layer = head.of("kind")[-1]
+    torch.testing.assert_close(head(maps)["kind"], maps[-1].mean((2, 3)) @ layer.weight.T + layer.bias)
+    assert head.eval()(maps)["mask"].shape == (2, 3, 16, 16) and network.head(maps).shape == (2, 2, 16, 16)
+    own = resnet8(classes=2, input=(3, 16, 16))
+    alone, beside = Classification(("a", "b")), Joint({"kind": Classification(("a", "b"))})
+    assert repr(beside.head(own).of("kind")) == repr(alone.head(own))
 
 
 def test_many_networks_are_averaged_alike():

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from hubel.errors import UserError
 from hubel.models.dense_heads import FusedScores, PlacedScores
+from hubel.nn.pooling import GlobalAveragePool
 
 
 class Head(nn.Sequential):
@@ -44,6 +45,10 @@ class Network(nn.Module):
         """The family's own classifier: takes the list of maps, returns (B, classes)."""
         raise NotImplementedError
 
+    def image_head(self, outputs: int) -> nn.Module:
+        """Numbers of the whole image: takes the list of maps, returns (B, outputs)."""
+        return self.default_head(outputs)
+
     def dense_head(self, outputs: int) -> nn.Module:
         """Scores for every pixel: takes the list of maps, returns (B, outputs, h, w), as a rule coarser than the image.
 
@@ -61,3 +66,14 @@ class Network(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         return self.head(self.maps(images))
+
+
+class DenseNetwork(Network):
+    """The family's own head scores every pixel: a subclass defines `dense_head`."""
+
+    def default_head(self, classes: int) -> nn.Module:
+        return self.dense_head(classes)
+
+    def image_head(self, outputs: int) -> nn.Module:
+        """The mean of the coarsest map, and a linear layer."""
+        return Head(GlobalAveragePool(), nn.Linear(self.channels[-1], outputs))

@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hubel.errors import UserError
-from hubel.models.base import Network
+from hubel.models.base import DenseNetwork, Network
 from hubel.models.options import Size, wants
 from hubel.models.surgery.convolve import head_in_place
 from hubel.models.unet import covering, without_head
@@ -73,7 +73,7 @@ class FusedUp(nn.Module):
         return self.enlarge(total)[:, :, :height, :width]
 
 
-class FCN(Network):
+class FCN(DenseNetwork):
     """`classifier` with its head on the map; scores from the strides down to `finest`.
 
     Maps: the image, for its size, then those of the classifier, the coarsest one behind the head's layers.
@@ -97,11 +97,8 @@ class FCN(Network):
     def fit(self, images: Tensor) -> None:
         self.encoder.fit(images)
 
-    def default_head(self, classes: int) -> nn.Module:
-        return FusedUp(self.channels, self.strides, self.read, classes)
-
     def dense_head(self, outputs: int) -> nn.Module:
-        return self.default_head(outputs)
+        return FusedUp(self.channels, self.strides, self.read, outputs)
 
 
 @torch.no_grad()

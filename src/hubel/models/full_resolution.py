@@ -13,12 +13,12 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from hubel.models.base import Network
+from hubel.models.base import DenseNetwork
 from hubel.models.options import Size, units, wants, widths_of
 from hubel.nn.activations import Unit
 
 
-class FullResolution(Network):
+class FullResolution(DenseNetwork):
     """A layer of `width` channels for each of `dilations`, followed by `after`."""
 
     strides = (1,)
@@ -34,9 +34,6 @@ class FullResolution(Network):
 
     def maps(self, images: Tensor) -> list[Tensor]:
         return [self.layers(images)]
-
-    def default_head(self, classes: int) -> nn.Module:
-        return self.dense_head(classes)
 
 
 @wants(None)

@@ -12,10 +12,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from hubel.errors import UserError
-from hubel.models.base import Network
+from hubel.models.base import DenseNetwork, Network
 from hubel.models.convnet import convnet
 from hubel.models.options import Size, check_size, wants
 from hubel.models.unet import without_head
@@ -38,7 +38,7 @@ def patches(images: Tensor, patch: int, step: int) -> Tensor:
     return windows.permute(0, 2, 3, 1, 4, 5).flatten(0, 2)
 
 
-class Patchwise(Network):
+class Patchwise(DenseNetwork):
     """`encoder` on patches of `patch` pixels, one for every tile of `step` × `step`."""
 
     def __init__(self, outputs: int, encoder: Network, patch: int, step: int):
@@ -54,9 +54,6 @@ class Patchwise(Network):
 
     def fit(self, images: Tensor) -> None:
         self.encoder.fit(images)
-
-    def default_head(self, classes: int) -> nn.Module:
-        return self.dense_head(classes)
 
 
 @wants(None)

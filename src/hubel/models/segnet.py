@@ -16,7 +16,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from hubel.errors import UserError
-from hubel.models.base import Network
+from hubel.models.base import DenseNetwork, Network
 from hubel.models.options import Size, check_size, wants
 from hubel.models.unet import without_head
 from hubel.models.vgg import VGG, conv, vgg16_bn
@@ -48,7 +48,7 @@ def _side(x: Tensor) -> tuple[int, int]:
     return x.shape[2], x.shape[3]
 
 
-class SegNet(Network):
+class SegNet(DenseNetwork):
     """`encoder`: a VGG; its dense layers are left out."""
 
     strides = (1, 2, 4, 8, 16)
@@ -67,11 +67,8 @@ class SegNet(Network):
             x = layer(x)
         return [*found, x]
 
-    def default_head(self, classes: int) -> nn.Module:
-        return UnpoolingDecoder(self.channels, self.depths, classes)
-
     def dense_head(self, outputs: int) -> nn.Module:
-        return self.default_head(outputs)
+        return UnpoolingDecoder(self.channels, self.depths, outputs)
 
 
 def _stages(encoder: VGG) -> tuple[tuple[int, ...], tuple[int, ...]]:

@@ -22,7 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hubel.errors import UserError
-from hubel.models.base import Network
+from hubel.models.base import DenseNetwork, Network
 from hubel.models.contracting import Contracting, double
 from hubel.models.dense_heads import read_at
 from hubel.models.options import Size, rates, wants, widths_of
@@ -105,7 +105,7 @@ class Decoder(nn.Module):
         return self.scores(self.dropout(y))
 
 
-class UNet(Network):
+class UNet(DenseNetwork):
     """`encoder` with `plan` for the decoder. Maps: the image, for its size, then those of the encoder.
 
     A map of the encoder at stride 1 takes the place of the image.
@@ -126,12 +126,9 @@ class UNet(Network):
     def fit(self, images: Tensor) -> None:
         self.encoder.fit(images)
 
-    def default_head(self, classes: int) -> nn.Module:
-        read = (0, *self.channels[1:]) if self.images_first else self.channels
-        return Decoder(read, self.strides, classes, self.plan)
-
     def dense_head(self, outputs: int) -> nn.Module:
-        return self.default_head(outputs)
+        read = (0, *self.channels[1:]) if self.images_first else self.channels
+        return Decoder(read, self.strides, outputs, self.plan)
 
 
 def without_head(encoder: Any) -> Network:

@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hubel.models.base import Network
+from hubel.models.base import DenseNetwork
 from hubel.models.contracting import Contracting, double
 from hubel.models.options import Size, check_size, rates, wants, widths_of
 from hubel.nn.activations import Activation, Unit, choice
@@ -73,7 +73,7 @@ def _margin(depth: int) -> int:
     return cuts(depth)[0] + 4
 
 
-class UNetValid(Network):
+class UNetValid(DenseNetwork):
     """`depth` poolings, `width` channels at first; `unit` follows each convolution, `dropout` the coarsest ones."""
 
     def __init__(self, outputs: int, channels: int, width: int, depth: int, unit: Unit, dropout: float):
@@ -91,11 +91,8 @@ class UNetValid(Network):
         fine, *coarser = self.contracting.maps(F.pad(images, (0, right, 0, below), mode="replicate"))
         return [fine[:, :, : fine.shape[2] - below, : fine.shape[3] - right], *coarser]
 
-    def default_head(self, classes: int) -> nn.Module:
-        return ValidDecoder(self.channels, classes, self.unit)
-
     def dense_head(self, outputs: int) -> nn.Module:
-        return self.default_head(outputs)
+        return ValidDecoder(self.channels, outputs, self.unit)
 
 
 @wants(572)

@@ -73,6 +73,7 @@ class Task:
     target: str = "label"  # the column of the dataset's annotations that the task needs
     primary: Objective = Objective("loss", higher_is_better=False)
     dense: bool = False  # whether its outputs are maps (B, width, h, w), not one row (B, width) per image
+    every_pixel: bool = False  # whether each pixel of an image has a target, if only by one task of several
     mixes: bool = False  # whether its loss knows mixed images: `mixed` below
     measure: str = "loss"  # what `scores` are called in galleries
 
@@ -187,12 +188,17 @@ class Task:
     def details(self, predictions: Any, targets: Any, weights: Tensor | None = None) -> dict[str, Any]:
         """What the report shows beside the metrics; plain values, each part optional (see report/values.py):
 
-        "confusion": (K, K) counts, row = truth; "per_class": list of dicts (name, n, precision, recall, f1, and
+        "confusion": (K, K) counts, row = truth, with "counted" ("images" unless said) and "classes" (the dataset's
+        unless said); "per_class": list of dicts (name, n, precision, recall, f1, and
         precision_interval … as (low, high)); "calibration": dict (confidence, accuracy, count, ece);
         "places": list of (name, pixels, share right), for maps;
         "scatter": dict (truth (N, D), prediction (N, D), names).
         """
         return {}
+
+    def deciding(self, targets: Any) -> tuple[Task, Any]:
+        """The task whose metric decides, of several in one, and its own targets."""
+        return self, targets
 
     def draw(self, image: np.ndarray, prediction: Any, target: Any = None) -> np.ndarray:
         """The image (H, W, C) uint8 with the prediction drawn on it; labels alone leave it as it is.

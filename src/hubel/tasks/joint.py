@@ -16,11 +16,13 @@ from torch import Tensor, nn
 
 from hubel.errors import UserError
 from hubel.tasks.base import Objective, Task
-from hubel.tasks.together import JointMetric, JointPredictions, MultiHead, View, cut, rebuild
+from hubel.tasks.together import JointMetric, JointPredictions, MultiHead, OfImages, View, cut, rebuild
 from hubel.types import Batch, Predictions, Term
 
 if TYPE_CHECKING:
     from hubel.data.dataset import Dataset
+
+OF_CLASSES = ("confusion", "counted", "classes", "per_class")  # details that belong together
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,8 @@ class Joint(Task):
             if task.players():
                 raise UserError(f"The task '{name}' has several optimisers; it can't share a backbone. Train it alone.")
         first = self.decides or next(iter(tasks))
-        object.__setattr__(self, "dense", any(task.dense for task in tasks.values()))
+        for kind in ("dense", "every_pixel"):
+            object.__setattr__(self, kind, any(getattr(task, kind) for task in tasks.values()))
         own = tasks[first].primary
         object.__setattr__(self, "primary", Objective(f"{first}.{own.metric}", own.higher_is_better))
 
@@ -96,7 +99,8 @@ class Joint(Task):
     # Heads and views of the network ---------------------------------------------------------------------
 
     def head(self, network: Any) -> nn.Module:
-        return MultiHead({name: task.head(network) for name, task in self.tasks.items()})
+        ways = {name: network if task.dense else OfImages(network) for name, task in self.tasks.items()}
+        return MultiHead({name: task.head(ways[name]) for name, task in self.tasks.items()})
 
     def _widths(self) -> dict[str, int]:
         return {name: task.width for name, task in self.tasks.items()}
@@ -208,11 +212,18 @@ class Joint(Task):
         """Those of all tasks; of one kind (two confusions) those of the task that decides, else of the first."""
         first = self.primary.metric.partition(".")[0]
         found: dict[str, Any] = {}
+        shown = False
         for name in sorted(self.tasks, key=lambda name: name != first):
             own = targets[name]
             counted = own["valid"].float() if weights is None else weights * own["valid"]
-            found = self.tasks[name].details(predictions.parts[name], own["target"], counted) | found
+            details = self.tasks[name].details(predictions.parts[name], own["target"], counted)
+            found = {key: value for key, value in details.items() if key not in OF_CLASSES or not shown} | found
+            shown = shown or "confusion" in details
         return found
+
+    def deciding(self, targets: Any) -> tuple[Task, Any]:
+        first = self.primary.metric.partition(".")[0]
+        return self.tasks[first].deciding(targets[first]["target"])
 
     def draw(self, image: np.ndarray, prediction: Any, target: Any = None) -> np.ndarray:
         for name, task in self.tasks.items():

@@ -62,7 +62,7 @@ class Segmentation(Task):
     tolerance: float = 0.0075  # of the image's diagonal: how far off a border is still met
 
     name = "segmentation"
-    dense = True
+    dense = every_pixel = True
     primary = Objective("miou")
     measure = "error"
 
@@ -214,11 +214,9 @@ class Segmentation(Task):
         """Of counts of pixels, as `condensed` gives them."""
         counts = predictions if isinstance(predictions, PixelCounts) else self.condensed(predictions, targets)[0]
         w = np.ones(len(counts)) if weights is None else weights.cpu().numpy()
-        return {
-            "confusion": counts.confusion.cpu().numpy()[w > 0].sum(0, dtype=np.int64),
-            "per_class": class_rows(self.classes, counts, w),
-            "places": place_rows(counts, w),
-        }
+        confusion = counts.confusion.cpu().numpy()[w > 0].sum(0, dtype=np.int64)
+        found = {"confusion": confusion, "counted": "pixels", "classes": self.classes}
+        return found | {"per_class": class_rows(self.classes, counts, w), "places": place_rows(counts, w)}
 
     def entropy(self, predictions: Any) -> Tensor | None:
         """−Σ p ln p, the mean over the pixels."""

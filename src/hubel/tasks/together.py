@@ -74,6 +74,19 @@ class View:
         return getattr(self._network, name)
 
 
+class OfImages:
+    """A network as a task sees it whose answers are numbers of the whole image, whatever its own head scores."""
+
+    def __init__(self, network: Any):
+        self._network = network
+
+    def default_head(self, outputs: int) -> nn.Module:
+        return getattr(self._network, "image_head", self._network.default_head)(outputs)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._network, name)
+
+
 def cut(outputs: Any, name: str, widths: Mapping[str, int]) -> Any:
     """The outputs of one task, from {name: outputs} or from one tensor (B, Σ widths)."""
     if isinstance(outputs, Mapping):

@@ -40,10 +40,8 @@ class Facts:
     traits: Mapping[str, Any] = field(default_factory=dict)  # what else the dataset says of its images
     crowded: int = 0  # images that show several objects
     joints: int = 0  # labelled keypoints of an object, 0 where no object has any
-    maps: bool = False  # is a class for every pixel asked for, if only by one task of a joint one?
+    every_pixel: bool = False  # does the task, or one of those within it, ask for a class at every pixel?
 
-
-DENSE_TASKS = ("segmentation",)  # tasks by name whose outputs are maps
 
 Rule = Callable[[Facts, Callable[[str], Any]], tuple[Any, str]]
 
@@ -85,21 +83,12 @@ def task_of(facts: Facts, settings: Mapping[str, Setting]) -> str:
     return str(get("task") or _task(facts, get)[0])
 
 
-def asks_for_maps(task: Any) -> bool:
-    """Does `task`, or one of those within it, ask for a class for every pixel?"""
-    return task.name in DENSE_TASKS or any(map(asks_for_maps, getattr(task, "tasks", {}).values()))
-
-
-def _maps(facts: Facts, get: Callable[[str], Any]) -> bool:
-    return facts.maps or get("task") in DENSE_TASKS
-
-
 def _model(facts: Facts, get: Callable[[str], Any]) -> tuple[Any, str]:
     if get("weights") == "lite0":
         return "efficientnet_lite0", "the weights are its own"
     if get("task") == "perceptron":
         return "perceptron", "the task is the perceptron's"
-    if get("task") in DENSE_TASKS:
+    if facts.every_pixel:
         return "unet", "a class for every pixel: what it is from coarse maps, where from fine ones"
     if facts.channels == 1:
         return "convnet", "grey images"
@@ -107,7 +96,7 @@ def _model(facts: Facts, get: Callable[[str], Any]) -> tuple[Any, str]:
 
 
 def _size(facts: Facts, get: Callable[[str], Any]) -> tuple[Any, str]:
-    if _maps(facts, get):
+    if facts.every_pixel:
         return auto_dense.size(facts, _device(facts, get)[0].startswith("cuda"))
     if facts.pretrained is not None:
         return facts.pretrained, "what the weights were trained at; --size for another"
@@ -125,7 +114,7 @@ def _size(facts: Facts, get: Callable[[str], Any]) -> tuple[Any, str]:
 def _resize(facts: Facts, get: Callable[[str], Any]) -> tuple[Any, str]:
     if facts.same_size and not get("size"):
         return None, ""
-    if not _maps(facts, get):
+    if not facts.every_pixel:
         return "crop", "keeps the aspect"
     return ("stretch", "to whole multiples of 8 pixels") if facts.same_size else ("letterbox", "every pixel is judged")
 
@@ -171,7 +160,7 @@ def _workers(facts: Facts, get: Callable[[str], Any]) -> tuple[int, str]:
 def _epochs(facts: Facts, get: Callable[[str], Any]) -> tuple[int, str]:
     if get("weights") is not None:
         return auto_transfer.epochs(facts.n_train, get)
-    if _maps(facts, get):
+    if facts.every_pixel:
         return auto_dense.epochs(facts)
     if get("task") in auto_objects.ONE_OBJECT:
         return auto_objects.epochs(facts.n_train)
@@ -183,7 +172,7 @@ def _batch_size(facts: Facts, get: Callable[[str], Any]) -> tuple[int, str]:
     if get("model") == "perceptron":
         return 1, "the perceptron learns from one example at a time"
     most = 128
-    if _maps(facts, get):
+    if facts.every_pixel:
         most = auto_dense.largest_batch(facts, get("size"))
     size = next((b for b in (128, 64, 32, 16, 8, 4, 2) if facts.n_train >= 10 * b and b <= most), 1)
     return size, f"at most {min(most, 128)}, and at least 10 steps an epoch"
@@ -213,7 +202,7 @@ def _lr(facts: Facts, get: Callable[[str], Any]) -> tuple[float, str]:
     name = get("optimizer.name")
     if get("weights") is not None and get("transfer.name") == "all":
         return LEARNING_RATES[name] / 10, f"a tenth of the usual rate of {name}: the weights are good already"
-    if name == "adamw" and get("transfer.name") in auto_transfer.FASTER and not _maps(facts, get):
+    if name == "adamw" and get("transfer.name") in auto_transfer.FASTER and not facts.every_pixel:
         return auto_transfer.FASTER_BY * LEARNING_RATES[name], (
             f"{auto_transfer.FASTER_BY} times the usual rate of {name}: all but the head learns at a part of it"
         )
@@ -232,10 +221,10 @@ def _augment(option: str) -> Rule:
     def rule(facts: Facts, get: Callable[[str], Any]) -> tuple[Any, str]:
         side = get("size") or facts.wanted
         size = (side, side) if side else (facts.height, facts.width)
-        traits = {**facts.traits, "mirror": facts.mirror, "erase": not _maps(facts, get)}
+        traits = {**facts.traits, "mirror": facts.mirror, "erase": not facts.every_pixel}
         chosen, reason = policy(get("augment.policy"), traits, size, facts.channels)
         found = options_of(chosen).get(option)
-        if _maps(facts, get) and get("augment.policy") != "none" and option in auto_dense.AUGMENT:
+        if facts.every_pixel and get("augment.policy") != "none" and option in auto_dense.AUGMENT:
             return auto_dense.AUGMENT[option], "a class for every pixel: other light"
         if option == "flip":
             return found, facts.mirror_reason if get("augment.policy") != "none" else reason
@@ -245,13 +234,13 @@ def _augment(option: str) -> Rule:
 
 
 def _train_size(facts: Facts, get: Callable[[str], Any]) -> tuple[Any, str]:
-    return auto_dense.train_size(facts, get) if get("task") in DENSE_TASKS else (None, "")
+    return auto_dense.train_size(facts, get) if facts.every_pixel else (None, "")
 
 
 def _policy(facts: Facts, get: Callable[[str], Any]) -> tuple[str, str]:
     if get("model") in DENSE:
         return "none", "a layer that weighs each pixel by its place has no use for shifted images"
-    if _maps(facts, get):
+    if facts.every_pixel:
         return "standard", "crops, or shifts of small images, and flips where they keep the classes"
     if get("weights") is not None and get("transfer.name") != "head":
         return "standard", "layers that know much already fit few images at once: stronger crops and flips"
@@ -273,9 +262,7 @@ RULES: dict[str, Rule] = {
     "task": _task,
     "model": _model,
     "device": _device,
-    "transfer.name": lambda facts, get: auto_transfer.strategy(
-        facts.n_train, facts.classes, get, get("task") in DENSE_TASKS
-    ),
+    "transfer.name": lambda facts, get: auto_transfer.strategy(facts.n_train, facts.classes, get, facts.every_pixel),
     "size": _size,
     "resize": _resize,
     "epochs": _epochs,
@@ -292,7 +279,7 @@ RULES: dict[str, Rule] = {
     "augment.policy": _policy,
     **{f"augment.{f.name}": _augment(f.name) for f in fields(AugmentOptions) if f.name != "policy"},
     "train_size": _train_size,
-    "transfer.views": lambda facts, get: auto_transfer.views(get, get("task") in DENSE_TASKS),
+    "transfer.views": lambda facts, get: auto_transfer.views(get, facts.every_pixel),
     "views": _views,
     "keep": _keep,
 }
