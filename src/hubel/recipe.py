@@ -176,7 +176,9 @@ class Recipe:
 
     model: str | None = option(None, "a network's name (`hubel info` lists them), or file.py:Class")
     task: str | None = option(
-        None, "classification, hierarchical, binary, perceptron, labels, regression, segmentation, file.py:Task"
+        None,
+        "classification, hierarchical, binary, perceptron, labels, regression, localisation, box, pose, heatmap, "
+        "segmentation, file.py:Task",
     )
     epochs: int | None = option(None, "passes over the training part, >= 1", at_least(1))
     batch_size: int | None = option(None, "images per step, >= 1; 0 for the whole training part", at_least(0))
