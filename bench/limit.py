@@ -14,7 +14,7 @@ from work import MOMENTUM, RATE, Work
 
 def limit(work: Work, turns: Turns) -> None:
     """The tightest loop: images resident as padded bytes, mirrored ones beside them, so that a batch is one gather."""
-    from hubel.training.auto import native_bf16
+    from hubel.training.auto_machine import native_bf16
 
     keep_memory()
     bf16, _ = native_bf16(work.device)

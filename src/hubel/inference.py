@@ -34,7 +34,7 @@ from hubel.models.surgery.fold import fold_batchnorm
 from hubel.models.surgery.lean import images_at_once, lean
 from hubel.rebuild import Parts
 from hubel.tasks.joint import Joint
-from hubel.training.auto import BF16_FROM, native_bf16
+from hubel.training.auto_machine import BF16_FROM, native_bf16
 
 WAYS = ("auto", "eager", "folded", "fused", "openvino")
 TOLERANCE = {"fp32": 1e-3, "bf16": 5e-2}  # root mean square of the difference over that of eager fp32's outputs

@@ -29,7 +29,7 @@ from hubel.models.surgery.lean import working_bytes
 from hubel.models.trace import without_values
 from hubel.parts import make_plain_network
 from hubel.rebuild import load_parts
-from hubel.report import network_page
+from hubel.report import network_page, networks_page
 from hubel.trained import Run
 
 IMAGENET = 200  # pixels: a network that wants at least so many was made for ImageNet's 1,000 classes
@@ -111,7 +111,7 @@ def write_page(found: Sequence[Described], path: str | Path, photo: str | Path |
     image = None if photo is None else _fitted(found[0], photo)
     if len(found) == 1:
         return network_page.write(documents[0], path, image)
-    return network_page.write_comparison(documents, path)
+    return networks_page.write(documents, path)
 
 
 # One network -----------------------------------------------------------------------------------------------------

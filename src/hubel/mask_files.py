@@ -23,10 +23,10 @@ from typing import Any, Self
 import numpy as np
 from msgspec import json
 
-from hubel.data.decode import convert
 from hubel.data.formats.copies import save_png
 from hubel.data.masks import IGNORE
 from hubel.data.outlines import polygon_entries, run_entries
+from hubel.data.pixels import convert
 from hubel.data.png_rows import PngRows
 from hubel.data.yaml_file import write_yaml
 from hubel.errors import UserError, close_to

@@ -42,7 +42,8 @@ from hubel.preparation import check_train_size, for_training, make_preprocess, m
 from hubel.recipe import Recipe, Setting
 from hubel.settle import Layers, facts_of, settle
 from hubel.tasks.base import Task
-from hubel.training import auto, distributed
+from hubel.training import distributed
+from hubel.training.auto_machine import BF16_FROM
 from hubel.training.feed import Data
 
 
@@ -216,9 +217,9 @@ def settings_by_cost(
     if (found.value, found.source, settings["device"].value) != ("bf16", "auto", "cpu"):
         return settings
     cost = multiply_adds(network, shape)
-    if cost >= auto.BF16_FROM:
+    if cost >= BF16_FROM:
         return settings
-    reason = f"{cost:,} multiply-adds an image: below {auto.BF16_FROM:,} conversions cost more than bf16 saves"
+    reason = f"{cost:,} multiply-adds an image: below {BF16_FROM:,} conversions cost more than bf16 saves"
     return {**settings, "precision": Setting("fp32", "auto", reason)}
 
 

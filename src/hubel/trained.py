@@ -13,7 +13,8 @@ from torch import nn
 
 from hubel import outcome, several
 from hubel.data.check import check_files
-from hubel.data.decode import BadImage, convert, decode
+from hubel.data.decode import BadImage, decode
+from hubel.data.pixels import convert
 from hubel.data.python import to_array
 from hubel.driver import join_processes
 from hubel.errors import UserError
@@ -23,13 +24,13 @@ from hubel.inference import Prepared, Way, prepared
 from hubel.mask_files import USUAL
 from hubel.options import unflatten
 from hubel.parts import load_dataset
-from hubel.posed import predict_boxes
+from hubel.posed import known_boxes, squares_of
 from hubel.rebuild import Parts, load_parts, load_weights
 from hubel.recipe import Recipe
 from hubel.segmented import write_masks
 from hubel.session import Session
 from hubel.source import same_data
-from hubel.tiling import Tiling
+from hubel.tiling import Tiling, Voter
 from hubel.training import distributed
 from hubel.training.run import RunFolder
 
@@ -131,16 +132,14 @@ class Run(RunFolder):
         network that finds joints: {image: [[x0, y0, x1, y1], …]} or a file of them (hubel/posed.py); then one dict per
         box, with joints in pixels of the image.
         """
-        parts = self.parts()
+        parts, known = self.parts(), known_boxes(boxes)
         pixels = [(name, read(image, parts)) for name, image in named(images)]
+        squares = None if known is None else squares_of(parts.task, [name for name, _ in pixels], known)
+        pixels = pixels if squares is None else squares.cut(pixels)
         parts, way = prepared(parts, len(pixels), 64, path)
-
-        def say(some: Sequence[tuple[str, np.ndarray]]) -> list[dict[str, Any]]:
-            return outcome.predict_images(parts, self.recipe, some)
-
-        found = say(pixels) if boxes is None else predict_boxes(parts.task, pixels, boxes, say)
+        found = outcome.predict_images(parts, self.recipe, pixels)
         self._note_way(parts.network, way)
-        return found
+        return found if squares is None else squares.moved(found)
 
     def explain(
         self, images: Iterable[Any], method: str = "cam", answer: str | None = None, threshold: float = 0.2
@@ -163,9 +162,11 @@ class Run(RunFolder):
 
         `images` as in `predict`, and arrays on disk (.npy). `out` is a new folder for the files that `files` names:
         "mask", "overlay", "coco", "polygons", "images"; without it each dict holds the "mask" (H, W) uint8. `large`
-        allows images past the size limit. Raises UserError for a network that gives no class for every pixel.
+        allows images past the size limit. Each tile is seen through the run's own views, as in `predict`. Raises
+        UserError for a network that gives no class for every pixel.
         """
-        found, way = write_masks(self.parts(), named(images), out, files, tiling, large, path)
+        voters = [Voter(self.parts(), self.recipe.views or "single")]
+        found, way = write_masks(voters, named(images), out, files, tiling, large, path)
         self.way = way or self.way
         return found
 

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from hubel.data.decode import BadImage, Header, convert, decode, header, orient
+from hubel.data.decode import BadImage, Header, decode, header
+from hubel.data.pixels import convert, orient
 
 pytestmark = pytest.mark.filterwarnings("ignore:Corrupt EXIF", "ignore:Truncated File Read")
 RNG = np.random.default_rng(0)

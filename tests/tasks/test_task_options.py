@@ -11,13 +11,13 @@ from torch import nn
 
 from hubel.data.shapes import shapes
 from hubel.errors import UserError
-from hubel.tasks.base import write_prior
 from hubel.tasks.binary import Binary
 from hubel.tasks.classification import Classification
 from hubel.tasks.hierarchical import Hierarchical, TwoLevel
 from hubel.tasks.labels import Labels
 from hubel.tasks.one_of_k import balanced
 from hubel.tasks.perceptron import Perceptron
+from hubel.tasks.prior import write_prior
 from hubel.tasks.regression import NumberPredictions, Regression
 from hubel.tasks.segmentation import Segmentation
 from hubel.types import Batch

@@ -15,9 +15,9 @@ import numpy as np
 from hubel.data.arrange import PASTED, WHOLE, Parts
 from hubel.data.augment import Augment, Draws
 from hubel.data.collage import quadrant
-from hubel.data.decode import convert
 from hubel.data.draws import uniform
 from hubel.data.photometric import apply_look
+from hubel.data.pixels import convert
 from hubel.data.placed import Layer, Scene, cover, place
 from hubel.data.preprocess import Preprocess
 from hubel.data.read import PLAIN, Example, Examples, Reader, collate, resampled, shrinkage_of

@@ -22,6 +22,7 @@ import numpy as np
 from PIL import Image
 
 from hubel.data import libtiff
+from hubel.data.pixels import convert, on_white, orient
 from hubel.data.whole import fault_of
 
 MAX_PIXELS = 178_956_970  # 0.5 GB as RGB; where Pillow refuses, too
@@ -83,32 +84,6 @@ def header(source: str | bytes | os.PathLike, max_pixels: int = MAX_PIXELS) -> H
             return header_of(image)
     with reading(), Path(source).open("rb") as file, opened(file, max_pixels) as image:
         return header_of(image)
-
-
-def convert(image: np.ndarray, channels: int, depth: int | None = None) -> np.ndarray:
-    """(H, W, C) -> the same image with `channels` 1 or 3 and, where given, `depth` 8 or 16 bits.
-
-    Grey is the luma of ITU-R BT.601 with Pillow's rounding: (19595 R + 38470 G + 7471 B + 2¹⁵) / 2¹⁶. Eight bits
-    become sixteen by · 257 (255 -> 65535) and sixteen become eight by the nearest value.
-    """
-    if image.shape[2] != channels:
-        image = np.repeat(image, 3, axis=2) if channels == 3 else _luma(image)
-    if depth == 16 and image.dtype == np.uint8:
-        return image.astype(np.uint16) * np.uint16(257)
-    if depth == 8 and image.dtype == np.uint16:
-        return ((image.astype(np.uint32) + 128) // 257).astype(np.uint8)
-    return image
-
-
-def orient(image: np.ndarray, orientation: int) -> np.ndarray:
-    """(H, W, C) as stored -> upright, by the EXIF tag 0x0112: 1 as it is … 8 a quarter turn anticlockwise."""
-    if orientation in (5, 6, 7, 8):
-        image = image.transpose(1, 0, 2)
-    if orientation in (3, 4, 7, 8):
-        image = image[::-1]
-    if orientation in (2, 3, 6, 7):
-        image = image[:, ::-1]
-    return np.ascontiguousarray(image)
 
 
 # Reading -------------------------------------------------------------------------------------------------------
@@ -216,7 +191,7 @@ def _deep_pixels(data: bytes) -> np.ndarray:
         raise BadImage("16-bit colour of a kind that can't be decoded; save it as PNG")
     pixels = pixels[:, :, None] if pixels.ndim == 2 else pixels
     colours, alpha = pixels[:, :, 2::-1], pixels[:, :, 3:]  # OpenCV keeps blue first
-    return _on_white(colours, alpha) if alpha.size else np.ascontiguousarray(colours)
+    return on_white(colours, alpha) if alpha.size else np.ascontiguousarray(colours)
 
 
 def _pixels(image: Image.Image) -> np.ndarray:
@@ -226,7 +201,7 @@ def _pixels(image: Image.Image) -> np.ndarray:
     grey = image.mode in GREY_MODES
     if image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info:
         pixels = np.asarray(image.convert("RGBA"))
-        pixels = _on_white(pixels[:, :, :3], pixels[:, :, 3:])
+        pixels = on_white(pixels[:, :, :3], pixels[:, :, 3:])
         return pixels[:, :, :1] if grey else pixels
     pixels = np.array(image.convert("L" if grey else "RGB"))  # a copy: torch needs writable memory
     return pixels[:, :, None] if grey else pixels
@@ -236,17 +211,3 @@ def _sixteen_bits(values: np.ndarray) -> np.ndarray:
     if values.min(initial=0) < 0 or values.max(initial=0) > 65535:
         raise BadImage("values outside 0 … 65535; save it with 8 or 16 bits per value")
     return values.astype(np.uint16)[:, :, None]
-
-
-def _on_white(colours: np.ndarray, alpha: np.ndarray) -> np.ndarray:
-    """alpha · colour + (1 − alpha) · white, rounded: (H, W, 3), (H, W, 1) -> (H, W, 3)."""
-    top = np.uint32(np.iinfo(colours.dtype).max)
-    c, a = colours.astype(np.uint64), alpha.astype(np.uint64)
-    return ((c * a + top * (top - a) + top // 2) // top).astype(colours.dtype)
-
-
-def _luma(image: np.ndarray) -> np.ndarray:
-    weighted = image.astype(np.uint32) * np.array([19595, 38470, 7471], np.uint32)
-    return ((weighted.sum(axis=2, keepdims=True, dtype=np.uint32) + np.uint32(0x8000)) >> np.uint32(16)).astype(
-        image.dtype
-    )

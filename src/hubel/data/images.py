@@ -15,7 +15,8 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-from hubel.data.decode import MAX_PIXELS, BadImage, convert, decode, header
+from hubel.data.decode import MAX_PIXELS, BadImage, decode, header
+from hubel.data.pixels import convert
 from hubel.data.ragged import rows_of
 from hubel.errors import UserError
 

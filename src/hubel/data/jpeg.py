@@ -15,7 +15,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from hubel.data.decode import MAX_PIXELS, BadImage, convert, opened, orient, orientation_of
+from hubel.data.decode import MAX_PIXELS, BadImage, opened, orientation_of
+from hubel.data.pixels import convert, orient
 from hubel.data.whole import fault_of
 
 SCALES = (8, 4, 2)

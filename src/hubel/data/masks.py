@@ -18,8 +18,9 @@ from typing import Any, Self
 import numpy as np
 from PIL import Image
 
-from hubel.data.decode import MAX_PIXELS, BadImage, header, orient
+from hubel.data.decode import MAX_PIXELS, BadImage, header
 from hubel.data.images import PackedNames
+from hubel.data.pixels import orient
 from hubel.data.whole import fault_of
 
 IGNORE = 255  # in what `read` gives: pixels that take no part

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from hubel.data.dataset import Dataset
-from hubel.data.decode import convert
+from hubel.data.pixels import convert
 from hubel.data.shown import Shown, shown_of
 from hubel.data.whiten import Whitening
 from hubel.errors import UserError, close_to

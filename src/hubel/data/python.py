@@ -15,9 +15,10 @@ import numpy as np
 import torch
 
 from hubel.data.dataset import Dataset
-from hubel.data.decode import BadImage, convert, pixels_of
+from hubel.data.decode import BadImage, pixels_of
 from hubel.data.formats.npz import annotate, from_arrays, to_pixels
 from hubel.data.images import evenly
+from hubel.data.pixels import convert
 from hubel.errors import UserError
 
 

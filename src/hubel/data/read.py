@@ -15,9 +15,10 @@ import numpy as np
 
 from hubel.data.apply import apply_from, apply_image
 from hubel.data.augment import Augment, Draws
-from hubel.data.decode import BadImage, convert
+from hubel.data.decode import BadImage
 from hubel.data.images import Images
 from hubel.data.photometric import Look, apply_look
+from hubel.data.pixels import convert
 from hubel.data.preprocess import Preprocess
 from hubel.data.source import Scale, Source, open_image
 from hubel.ops.crop import SMALLEST, edges, resample, snap

@@ -31,11 +31,11 @@ from hubel.data.decode import (
     decode,
     header_of,
     opened,
-    orient,
     orientation_of,
     pixels_of,
     reading,
 )
+from hubel.data.pixels import orient
 from hubel.data.python import to_array
 from hubel.data.whole import fault_of
 from hubel.errors import UserError

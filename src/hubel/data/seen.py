@@ -23,22 +23,12 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from hubel.data.decode import (
-    BadImage,
-    Header,
-    convert,
-    damage,
-    header_of,
-    opened,
-    orient,
-    orientation_of,
-    reading,
-    whole,
-)  # fmt: skip
+from hubel.data.decode import BadImage, Header, damage, header_of, opened, orientation_of, reading, whole
 from hubel.data.images import ConcatImages, FileImages, Images, evenly
 from hubel.data.looks import LOOK, Looks, measure
 from hubel.data.masks import IGNORE, Masks
 from hubel.data.odd import odd_kinds
+from hubel.data.pixels import convert, orient
 from hubel.data.recalled import Recalled
 from hubel.data.whole import fault_of
 

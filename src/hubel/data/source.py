@@ -13,9 +13,9 @@ from typing import ClassVar, Protocol
 
 import numpy as np
 
-from hubel.data.decode import convert
 from hubel.data.images import FileImages, Images
 from hubel.data.jpeg import PlainJpeg, plain_file
+from hubel.data.pixels import convert
 
 Scale = tuple[float, float] | None
 

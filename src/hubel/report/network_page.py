@@ -1,4 +1,4 @@
-"""The page on a network: its volumes, what it costs, and what its cells see; or on several, side by side.
+"""The page on a network: its volumes, what it costs, and what its cells see; networks_page.py is on several.
 
 A document of `hubel info --json` (and a photo as the network gets it) -> HTML: one offline file under 5 MB.
 """
@@ -12,10 +12,9 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
-from hubel.report.figures import TOP
 from hubel.report.page import fill
-from hubel.report.svg import Frame, coordinate, element, fit, wants_log
-from hubel.report.text import figure, is_share, metric_name, percent, shorten
+from hubel.report.svg import coordinate, element
+from hubel.report.text import figure, is_share, metric_name, percent
 from hubel.report.thumbnails import data_uri, is_small
 from hubel.report.volumes import drawing
 from hubel.training.atomic import write_atomically
@@ -28,12 +27,6 @@ SIDE = 360  # pixels of the photo
 def write(document: Mapping[str, Any], path: Path, photo: np.ndarray | None = None) -> Path:
     """Write the page on one network to `path`, whole or not at all. `photo`: (H, W, C) uint8."""
     write_atomically(path, render(document, photo).encode("utf-8"))
-    return path
-
-
-def write_comparison(documents: Sequence[Mapping[str, Any]], path: Path) -> Path:
-    """Write the page on several networks."""
-    write_atomically(path, render_comparison(documents).encode("utf-8"))
     return path
 
 
@@ -54,7 +47,7 @@ def render(document: Mapping[str, Any], photo: np.ndarray | None = None) -> str:
 def verdict(document: Mapping[str, Any]) -> str:
     shape = "×".join(map(str, document["input"]))
     field = document["receptive_field"]
-    seen = f" A cell of its last map sees {_axes(field['size'])} pixels." if field else ""
+    seen = f" A cell of its last map sees {per_axis(field['size'])} pixels." if field else ""
     counts = (f"{figure(document[name])} {name}" for name in ("parameters", "multiplications"))
     return f"{' and '.join(counts)} for an image of {shape}.{seen}"
 
@@ -72,11 +65,11 @@ def tiles(document: Mapping[str, Any]) -> list[dict[str, str]]:
                       "note": "per image, kept for the way back"})  # fmt: skip
     run = document.get("run")
     if run is not None and run["score"] is not None:
-        found.append({"name": f"{metric_name(run['metric'])} on {run['split']}", "value": _score(run), "note": ""})
+        found.append({"name": f"{metric_name(run['metric'])} on {run['split']}", "value": score(run), "note": ""})
     return found
 
 
-def _score(run: Mapping[str, Any]) -> str:
+def score(run: Mapping[str, Any]) -> str:
     return percent(run["score"]) if is_share(run["metric"]) else figure(run["score"])
 
 
@@ -95,7 +88,7 @@ def short(number: float) -> str:
 
 def _row(layer: Mapping[str, Any]) -> dict[str, Any]:
     field = layer["receptive_field"]
-    seen = ["", "", ""] if field is None else [_axes(field[name]) for name in ("size", "jump", "start")]
+    seen = ["", "", ""] if field is None else [per_axis(field[name]) for name in ("size", "jump", "start")]
     return {
         "layer": layer,
         "shape": "not used" if layer["output"] is None else "×".join(map(str, layer["output"])),
@@ -107,7 +100,7 @@ def _row(layer: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _axes(values: Sequence[float]) -> str:
+def per_axis(values: Sequence[float]) -> str:
     words = [f"{value:.1f}".rstrip("0").rstrip(".") for value in values]
     return words[0] if words[0] == words[1] else "×".join(words)
 
@@ -118,8 +111,8 @@ def _axes(values: Sequence[float]) -> str:
 def fields(document: Mapping[str, Any], photo: np.ndarray) -> list[dict[str, Any]]:
     """A picture per map, finest first: dots where its cells stand, and what the cell in the middle sees."""
     known = [field for field in document["maps"] if field is not None]
-    return [{"picture": seen(field, photo), "jump": _axes(field["jump"]), "size": _axes(field["size"]),
-             "start": _axes(field["start"]), "cells": "×".join(map(str, field["cells"])), "whole": field["whole"]}
+    return [{"picture": seen(field, photo), "jump": per_axis(field["jump"]), "size": per_axis(field["size"]),
+             "start": per_axis(field["start"]), "cells": "×".join(map(str, field["cells"])), "whole": field["whole"]}
             for field in known]  # fmt: skip
 
 
@@ -141,7 +134,7 @@ def seen(field: Mapping[str, Any], photo: np.ndarray) -> Markup:
     marks = element("g", dots, *boxes, element("path", class_="cell", d=_dots([(x, y)])), class_="fields")
     margin = SIDE * 0.12  # a field may be larger than the image
     box = " ".join(coordinate(v) for v in (-margin, -margin, width * scale + 2 * margin, height * scale + 2 * margin))
-    alt = f"receptive field of {_axes(field['size'])} pixels on the photo"
+    alt = f"receptive field of {per_axis(field['size'])} pixels on the photo"
     return element("svg", ground, marks, class_="drawn small" if is_small(photo) else "drawn", viewBox=box, role="img",
                    aria_label=alt)  # fmt: skip
 
@@ -160,98 +153,3 @@ def _box(x: float, y: float, field: Mapping[str, Any], scale: float) -> str:
     high, wide = (size * scale / 2 for size in field["size"])
     left, right, top, bottom = map(coordinate, (x - wide, x + wide, y - high, y + high))
     return f"M{left},{top}H{right}V{bottom}H{left}Z"
-
-
-# Several networks ------------------------------------------------------------------------------------------------
-
-
-def render_comparison(documents: Sequence[Mapping[str, Any]]) -> str:
-    labels = _labels(documents)
-    cheapest = min(documents, key=lambda one: one["multiplications"])
-    most = max(documents, key=lambda one: one["multiplications"])
-    ratio = most["multiplications"] / max(cheapest["multiplications"], 1)
-    context = {
-        "names": labels,
-        "verdict": f"{len(documents)} networks; the most expensive, {labels[documents.index(most)]}, multiplies "
-                   f"{ratio:,.1f} times as often as {labels[documents.index(cheapest)]}.",
-        "rows": [_compared(one, label) for one, label in zip(documents, labels, strict=True)],
-        "scored": any(_has_score(one) for one in documents),
-        "plots": plots(documents, labels),
-        "drawings": [(label, drawing(one)) for one, label in zip(documents, labels, strict=True)],
-    }  # fmt: skip
-    return fill("networks.html", context, STYLES)
-
-
-def _has_score(document: Mapping[str, Any]) -> bool:
-    return document.get("run") is not None and document["run"]["score"] is not None
-
-
-def _labels(documents: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Names, with the run where one is; a run is known by its folder's last two parts."""
-    return ["/".join(Path(one["run"]["path"]).parts[-2:]) if one.get("run") else one["model"] for one in documents]
-
-
-def _compared(document: Mapping[str, Any], label: str) -> dict[str, Any]:
-    field, training = document["receptive_field"], document["training_bytes"]
-    return {
-        "label": label,
-        "document": document,
-        "input": "×".join(map(str, document["input"])),
-        "memory": megabytes(document["activation_bytes"]),
-        "training": "" if training is None else megabytes(training),
-        "field": "" if field is None else _axes(field["size"]) + ("+" if field["whole"] else ""),
-        "score": f"{_score(document['run'])} ({document['run']['split']})" if _has_score(document) else "",
-    }
-
-
-def plots(documents: Sequence[Mapping[str, Any]], labels: Sequence[str]) -> list[Markup]:
-    """Score over multiplications and over parameters where runs were given; else parameters over multiplications."""
-    pairs = list(zip(documents, labels, strict=True))
-    scored = [(one, label) for one, label in pairs if _has_score(one)]
-    metrics = {one["run"]["metric"] for one, _ in scored}
-    if len(metrics) != 1:
-        points = [(one["multiplications"], one["parameters"], label) for one, label in pairs]
-        return [_plot(points, "multiplications", "parameters", False)]
-    metric = metrics.pop()
-    found = []
-    for cost in ("multiplications", "parameters"):
-        points = [(one[cost], one["run"]["score"], label) for one, label in scored]
-        found.append(_plot(points, cost, metric_name(metric), is_share(metric)))
-    return found
-
-
-def _plot(points: Sequence[tuple[float, float, str]], x_label: str, y_label: str, share: bool) -> Markup:
-    points = [(x, y, label) for x, y, label in points if x > 0]
-    xs, ys = [x for x, _, _ in points], [y for _, y, _ in points]
-    x = fit(xs, 64.0, 560.0, log=wants_log(xs), pad=0.12)
-    spare = [min(ys) - 0.01, max(ys) + 0.01] if share and ys else []  # a hundredth of a point is not drawn as a gulf
-    y = fit([*ys, *spare], 318.0, TOP, log=wants_log(ys), pad=0.12)
-    frame = Frame(600, 360, x, y, percent_y=share)
-    dots = element(
-        "path", class_="dots few", d="".join(f"M{coordinate(x(a))},{coordinate(y(b))}h0" for a, b, _ in points)
-    )
-    words = _labels_beside([(x(a), y(b), shorten(label, 34)) for a, b, label in points])
-    title = f"{y_label} over {x_label}: " + ", ".join(label for _, _, label in points)
-    logs = " (log scale)" if x.log else ""
-    return frame.picture(
-        title, frame.axes(f"{x_label}{logs}", y_label + (" (log scale)" if y.log else "")), dots, *words
-    )
-
-
-def _labels_beside(points: Sequence[tuple[float, float, str]]) -> list[Markup]:
-    """Each label at the first place beside its dot where it covers no other: right or left of it, above or below."""
-    taken: list[tuple[float, float, float, float]] = [(x - 4, y - 4, x + 4, y + 4) for x, y, _ in points]
-    found = []
-    for x, y, label in points:
-        wide = 6.4 * len(label)
-        spots = [(x + (8 if right else -8 - wide), y + down) for down in (-5, 14, -18, 27) for right in (True, False)]
-        boxes = [(left, top - 11, left + wide, top + 3) for left, top in spots]
-        inside = [box for box in boxes if box[0] > 40 and box[2] < 598] or boxes
-        box = next((box for box in inside if not any(_overlap(box, other) for other in taken)), inside[0])
-        taken.append(box)
-        found.append(element("text", label, class_="label", x=box[0], y=box[3] - 3))
-    return found
-
-
-def _overlap(a: Sequence[float], b: Sequence[float]) -> bool:
-    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]

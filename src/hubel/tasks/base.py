@@ -15,7 +15,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from hubel.errors import UserError
 from hubel.types import Batch, Predictions, Term
 
 if TYPE_CHECKING:
@@ -241,55 +240,3 @@ def mixed(batch: Batch, term: Callable[[Any, Tensor], Term]) -> Term:
 def _tuples(value: Any) -> Any:
     """JSON has lists only; the fields of a frozen dataclass are tuples."""
     return tuple(_tuples(item) for item in value) if isinstance(value, list | tuple) else value
-
-
-def needs_column(task: Task, dataset: Dataset, what: str) -> np.ndarray:
-    """The column of annotations that `task` learns from; UserError where the dataset has none of that name."""
-    if task.target not in dataset.annotations:
-        known = ", ".join(f"'{name}'" for name in dataset.annotations) or "none"
-        raise UserError(
-            f"The task '{task.name}' needs {what} for each image (the column '{task.target}'); the dataset "
-            f"'{dataset.name}' has these columns: {known}. Choose another --task, or annotate the images."
-        )
-    return np.asarray(dataset.annotations[task.target])
-
-
-def check_numbers(option: str, values: Any, count: int, above_zero: bool = False) -> None:
-    """UserError unless `values` is None or a tuple of `count` finite numbers >= 0, not all 0 (or each above 0)."""
-    if values is None:
-        return
-    fine = isinstance(values, tuple) and len(values) == count and all(type(v) in (int, float) for v in values)
-    fine = fine and all(0 <= v < float("inf") for v in values) and any(values) and (all(values) or not above_zero)
-    if not fine:
-        limit = "above 0" if above_zero else "of at least 0"
-        raise UserError(f"Option '{option}' needs {count} numbers {limit}, one per class; got {values}.")
-
-
-def check_balance(option: str, values: Any, balance: bool) -> None:
-    """UserError where weights are both given and to be measured."""
-    if values is not None and balance:
-        raise UserError(f"Option '{option}' and 'balance' both weigh the classes. Give one of them.")
-
-
-def check_range(option: str, value: Any, low: float, high: float, *, closed: bool = False) -> None:
-    """UserError unless `value` is a number between low and high; low itself only where `closed`."""
-    number = type(value) in (int, float) and (low <= value < high if closed else low < value < high)
-    if not number:
-        limits = f"{'from' if closed else 'above'} {low:g}" + ("" if high == float("inf") else f" and below {high:g}")
-        raise UserError(f"Option '{option}' needs a number {limits}; got {value}.")
-
-
-def write_prior(network: Any, log_odds: np.ndarray) -> None:
-    """Let the last layer start at `log_odds` (width,): its bias, divided by the fixed scale that a head may end with.
-
-    Nothing happens where the last layer has no bias of that width.
-    """
-    factor = 1.0
-    for module in reversed(list(getattr(network, "head", network).modules())):
-        factor *= float(getattr(module, "factor", 1.0))
-        bias = getattr(module, "bias", None)
-        if isinstance(module, nn.Linear | nn.Conv2d):
-            if isinstance(bias, Tensor) and bias.numel() == len(log_odds):
-                with torch.no_grad():
-                    bias.copy_(torch.from_numpy(log_odds / factor))
-            return

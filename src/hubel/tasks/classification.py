@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from hubel.ops import losses
 from hubel.tasks import auxiliary
-from hubel.tasks.base import check_range, mixed
+from hubel.tasks.base import mixed
+from hubel.tasks.checks import check_range
 from hubel.tasks.one_of_k import ClassPredictions, Weighed, log
 from hubel.types import Batch, Term
 

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from hubel.errors import UserError, close_to
 from hubel.metrics.pose import Posed
-from hubel.tasks.base import check_range
+from hubel.tasks.checks import check_range
 from hubel.tasks.joints import Joints
 from hubel.types import Batch
 

@@ -22,7 +22,8 @@ from hubel.data.objects import Objects, Skeleton
 from hubel.errors import UserError
 from hubel.metrics.pose import COCO_JOINTS, COCO_SIGMAS, THRESHOLDS, Posed, Poses, distances, posed, sizes_by
 from hubel.ops import losses
-from hubel.tasks.base import Objective, Task, check_range
+from hubel.tasks.base import Objective, Task
+from hubel.tasks.checks import check_range
 from hubel.tasks.joints_data import check_joints, labelled
 from hubel.tasks.joints_seen import PosePredictions, in_source, in_view, size_of
 from hubel.tasks.joints_shown import ANSWER, TRUTH, draw_joints, words

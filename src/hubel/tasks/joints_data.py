@@ -9,7 +9,7 @@ import numpy as np
 from hubel.data.cutouts import TRAIT
 from hubel.data.objects import Objects
 from hubel.errors import UserError
-from hubel.tasks.base import needs_column
+from hubel.tasks.checks import needs_column
 
 if TYPE_CHECKING:
     from hubel.data.dataset import Dataset

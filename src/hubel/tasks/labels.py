@@ -18,16 +18,9 @@ from hubel.metrics.labels import Labels as LabelsMetric
 from hubel.metrics.report import rows
 from hubel.ops import losses
 from hubel.tasks import auxiliary
-from hubel.tasks.base import (
-    Objective,
-    Task,
-    check_balance,
-    check_numbers,
-    check_range,
-    mixed,
-    needs_column,
-    write_prior,
-)
+from hubel.tasks.base import Objective, Task, mixed
+from hubel.tasks.checks import check_balance, check_numbers, check_range, needs_column
+from hubel.tasks.prior import write_prior
 from hubel.types import Batch, Predictions, Term
 
 if TYPE_CHECKING:

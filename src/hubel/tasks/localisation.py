@@ -9,8 +9,8 @@ nats against overlaps, so L of two α can't be compared: search it by what you w
 from __future__ import annotations
 
 from hubel.errors import UserError
-from hubel.tasks.base import check_range
 from hubel.tasks.box import Box
+from hubel.tasks.checks import check_range
 from hubel.tasks.joint import Joint
 from hubel.tasks.object_class import ObjectClass
 

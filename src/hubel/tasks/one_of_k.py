@@ -17,7 +17,8 @@ from hubel.metrics.calibration import reliability
 from hubel.metrics.confusion import Classes, confusion_matrix
 from hubel.metrics.report import class_rows
 from hubel.ops import losses
-from hubel.tasks.base import Metric, Objective, Task, check_balance, check_numbers, needs_column
+from hubel.tasks.base import Metric, Objective, Task
+from hubel.tasks.checks import check_balance, check_numbers, needs_column
 from hubel.types import Predictions, Term
 
 if TYPE_CHECKING:

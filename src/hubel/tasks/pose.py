@@ -17,8 +17,8 @@ from hubel.errors import UserError, close_to
 from hubel.metrics.pose import Posed
 from hubel.models.joint_votes import JointVotes
 from hubel.ops import losses
-from hubel.tasks.base import write_prior
 from hubel.tasks.joints import Joints
+from hubel.tasks.prior import write_prior
 from hubel.types import Batch
 
 if TYPE_CHECKING:

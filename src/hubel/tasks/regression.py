@@ -18,7 +18,8 @@ from hubel.errors import UserError
 from hubel.metrics.numbers import Numbers
 from hubel.ops import losses
 from hubel.tasks import auxiliary
-from hubel.tasks.base import Objective, Task, check_range, mixed, needs_column
+from hubel.tasks.base import Objective, Task, mixed
+from hubel.tasks.checks import check_range, needs_column
 from hubel.tasks.one_of_k import log
 from hubel.types import Batch, Predictions, Term
 

@@ -25,7 +25,8 @@ from hubel.ops import pixel_losses
 from hubel.ops.palette import compared, overlay, plain_class
 from hubel.ops.pixel_losses import IGNORE, PerImage
 from hubel.ops.pixel_maps import centre, enlarged
-from hubel.tasks.base import Objective, Task, check_balance, check_numbers, check_range
+from hubel.tasks.base import Objective, Task
+from hubel.tasks.checks import check_balance, check_numbers, check_range
 from hubel.tasks.dense import (
     SegmentationPredictions,
     answered,

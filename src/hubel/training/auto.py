@@ -9,16 +9,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-import torch
-
 from hubel.data.policies import options_of, policy
 from hubel.errors import UserError
 from hubel.recipe import AugmentOptions, Setting
-from hubel.training import auto_dense, auto_objects, auto_transfer, machine
+from hubel.training import auto_dense, auto_machine, auto_objects, auto_transfer
 
 IMAGES_TO_SEE = 600_000  # where no recipe was measured: epochs = this / n, between 5 and 100
-BF16_FROM = 2_000_000  # multiply-adds an image, on a CPU: LeNet-5 has 0.4 million and gains nothing, 9 million do
-COMPILE_STEPS = 2_000  # compiling takes a minute or so; shorter trainings don't earn it back
 
 
 @dataclass(frozen=True)
@@ -97,13 +93,13 @@ def _model(facts: Facts, get: Callable[[str], Any]) -> tuple[Any, str]:
 
 def _size(facts: Facts, get: Callable[[str], Any]) -> tuple[Any, str]:
     if facts.every_pixel:
-        return auto_dense.size(facts, _device(facts, get)[0].startswith("cuda"))
+        return auto_dense.size(facts, auto_machine.device(facts, get)[0].startswith("cuda"))
     if facts.pretrained is not None:
         return facts.pretrained, "what the weights were trained at; --size for another"
     short = min(facts.height, facts.width)
     if facts.same_size and max(facts.height, facts.width) <= 64:
         return None, ""
-    limit = 128 if _device(facts, get)[0].startswith("cuda") else 64
+    limit = 128 if auto_machine.device(facts, get)[0].startswith("cuda") else 64
     size = min(short, limit)
     return (
         size,
@@ -117,44 +113,6 @@ def _resize(facts: Facts, get: Callable[[str], Any]) -> tuple[Any, str]:
     if not facts.every_pixel:
         return "crop", "keeps the aspect"
     return ("stretch", "to whole multiples of 8 pixels") if facts.same_size else ("letterbox", "every pixel is judged")
-
-
-def _device(facts: Facts, get: Callable[[str], Any]) -> tuple[str, str]:
-    if torch.cuda.is_available():
-        return "cuda", torch.cuda.get_device_name()
-    return "cpu", "no GPU was found"
-
-
-def _precision(facts: Facts, get: Callable[[str], Any]) -> tuple[str, str]:
-    native, reason = native_bf16(get("device"))
-    return ("bf16" if native else "fp32"), reason
-
-
-def native_bf16(device: str) -> tuple[bool, str]:
-    """Does `device` multiply bf16 in hardware? Emulated bf16 is slower than fp32."""
-    if device.startswith("cuda"):
-        native = torch.cuda.is_bf16_supported(including_emulation=False)
-        return native, "the GPU has native bf16" if native else "the GPU has no native bf16"
-    if device == "cpu":
-        flags = machine.bf16_flags()
-        return bool(flags), f"native bf16 ({', '.join(flags)})" if flags else "the CPU has no native bf16"
-    return False, f"not measured on {device}"
-
-
-def _compile(facts: Facts, get: Callable[[str], Any]) -> tuple[bool, str]:
-    steps = -(-facts.n_train // max(get("batch_size") or facts.n_train, 1)) * get("epochs")
-    if not str(get("device")).startswith("cuda"):
-        return False, "on a CPU the library's own kernels were faster than compiled ones"
-    if steps < COMPILE_STEPS:
-        return False, f"{steps} steps are too few to earn the compilation back"
-    return True, f"{steps} steps on a GPU"
-
-
-def _workers(facts: Facts, get: Callable[[str], Any]) -> tuple[int, str]:
-    cores = machine.cores()
-    if str(get("device")).startswith("cuda"):
-        return min(cores, 12), f"{cores} cores, free while the GPU works"
-    return (0, "one core only") if cores == 1 else (min(cores, 4), f"{cores} cores")
 
 
 def _epochs(facts: Facts, get: Callable[[str], Any]) -> tuple[int, str]:
@@ -261,7 +219,7 @@ def _keep(facts: Facts, get: Callable[[str], Any]) -> tuple[str, str]:
 RULES: dict[str, Rule] = {
     "task": _task,
     "model": _model,
-    "device": _device,
+    "device": auto_machine.device,
     "transfer.name": lambda facts, get: auto_transfer.strategy(facts.n_train, facts.classes, get, facts.every_pixel),
     "size": _size,
     "resize": _resize,
@@ -270,9 +228,9 @@ RULES: dict[str, Rule] = {
     "transfer.factor": lambda facts, get: auto_transfer.factor(get),
     "transfer.decay": lambda facts, get: auto_transfer.decay(get),
     "batch_size": _batch_size,
-    "precision": _precision,
-    "compile": _compile,
-    "workers": _workers,
+    "precision": auto_machine.precision,
+    "compile": auto_machine.compile,
+    "workers": auto_machine.workers,
     "optimizer.name": _optimizer,
     "optimizer.lr": _lr,
     "schedule.name": _schedule,

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn.modules.dropout import _DropoutNd
@@ -32,13 +33,16 @@ def check_dropout(network: nn.Module, name: str) -> None:
 
 
 @contextmanager
-def dropping(network: nn.Module, seed: int) -> Iterator[None]:
-    """Inside, dropout draws masks from `seed` in evaluation mode too; the program's own draws go on untouched."""
+def dropping(network: nn.Module, seed: int, part: int = 0) -> Iterator[None]:
+    """Inside, dropout draws masks from `seed` in evaluation mode too; the program's own draws go on untouched.
+
+    Images that are predicted one part after another draw from (seed, part): no two parts share their masks.
+    """
     layers = dropout_layers(network)
     before = [layer.training for layer in layers]
     devices = [p.device for p in list(network.parameters())[:1] if p.device.type == "cuda"]
     with torch.random.fork_rng(devices=devices):
-        torch.manual_seed(seed)
+        torch.manual_seed(seed if not part else int(np.random.SeedSequence((seed, part)).generate_state(1)[0]))
         try:
             for layer in layers:
                 layer.train()
