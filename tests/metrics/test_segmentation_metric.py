@@ -81,7 +81,7 @@ def test_borders_are_those_of_a_loop():
         np.testing.assert_array_equal(borders(truth), slow_borders(truth))
 
 
-@pytest.mark.parametrize("distance", [1.0, 1.5, 3.0])
+@pytest.mark.parametrize("distance", [1.0, 1.5, 3.0, 5.25, 12.5])
 def test_met_borders_are_those_of_scipy_s_distances(distance):
     for truth, answers in pairs():
         said = np.where(truth == 255, 255, answers).astype(np.uint8)
