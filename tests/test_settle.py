@@ -92,18 +92,18 @@ def test_another_network_leaves_the_recipe_of_one_object_out():
 @pytest.mark.parametrize(
     ("changes", "asked", "wanted"),
     [
-        ({}, {}, ("unet_plain", 100, 16)),
+        ({}, {}, ("unet_plain", 90, 16)),
         ({"n_train": 6_000}, {}, ("unet_plain", 10, 16)),
         ({"n_train": 40}, {}, ("unet_plain", 180, 4)),
         ({"width": 65}, {}, ("unet", 45, 16)),
         ({"same_size": False}, {}, ("unet", 45, 16)),
-        ({}, {"model": "unet"}, ("unet", 100, 16)),
-        ({}, {"model.encoder": "resnet8"}, ("unet", 100, 16)),  # which the recipe's network does not have
-        ({}, {"model.width": 8}, ("unet_plain", 100, 16)),
+        ({}, {"model": "unet"}, ("unet", 90, 16)),
+        ({}, {"model.encoder": "resnet8"}, ("unet", 90, 16)),  # which the recipe's network does not have
+        ({}, {"model.width": 8}, ("unet_plain", 90, 16)),
     ],
 )
 def test_small_masks_are_seen_at_their_own_resolution(changes, asked, wanted):
-    """60,000 small images rather than 27,000, in batches of 16 at most; larger ones by the usual U-Net."""
+    """54,000 small images rather than 27,000, in batches of 16 at most; larger ones by the usual U-Net."""
     facts = replace(PHOTOS, columns=("mask",), n_train=600, height=64, width=64)
     found = settle([("command line", asked)], replace(facts, **changes), None, "masks")
     assert tuple(found[key].value for key in ("model", "epochs", "batch_size")) == wanted

@@ -2,17 +2,18 @@
 
     hubel train shapes:kind=segmentation,most=1               # 1,000 images of 64 pixels, 600 to learn from
 
-Measured with seed 0: mean IoU 0.975 on 200 test images in 388 s on two cores with native bf16; with up to five figures
-in an image and 6,000 to learn from (count=10000) 0.916 in 447 s.
+Measured with seed 0: mean IoU 0.978 on 200 test images in 4 min 41 s on two cores with native bf16, reading and report
+included.
 
-Thin, and enlarging by repetition, it sees three times as many images a second as `unet` on ResNet-18, whose finest map
-is half as large. Small batches, since steps are what it needs first: a few hundred of them tell figures from their
+Thin, of three halvings, and enlarging by repetition, it sees three times as many images a second as `unet` on ResNet-18,
+whose finest map is half as large. A fourth halving has four times the parameters and brings nothing (0.975). Small batches, since steps are what it needs first: a few hundred of them tell figures from their
 background, thousands tell them from one another.
 """
 
 OPTIONS = {
     "model": "unet_plain",
     "model.width": 16,
+    "model.depth": 3,
     "model.upsampling": "nearest",
     "task": "segmentation",
     "task.inverse_frequency": 0.25,

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from hubel.training.auto import Facts
 
 TO_SEE = 27_000  # images: epochs = this / n, between 10 and 180
-TO_SEE_SMALL, SMALL = 60_000, 64  # and of images of up to so many pixels
+TO_SEE_SMALL, SMALL = 54_000, 64  # and of images of up to so many pixels
 PIXELS = 800_000  # of a batch: 16 images of 224 x 224
 MOST = 16  # images of a batch, however small: steps of 128 were too few to learn from (docs/segmentation.md)
 TRAIN_SHARE = 0.7  # of the side: what crops of 35 to 100 % of the area fill without a change of scale, on average
