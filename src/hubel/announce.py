@@ -43,8 +43,7 @@ class Report(Callback):
             "step": loop.batch,
             "steps": loop.steps_per_epoch,
             "loss": sum(float(loss) for loss in losses.values()),
-            "images_per_second": loop.tally.images_per_second(),
-            "wait_share": loop.tally.wait_share(),
+            **loop.tally.speed(),
             "seconds_left": seconds / done * left if done else None,
         }
         self.progress.step(values)
@@ -104,7 +103,7 @@ def estimate(session: Session, loop: Loop) -> plan.Plan:
         optimizer=session.recipe.optimizer.name or "adamw",
         averaged=loop.descent.ema is not None,
         resident=loop.data.train.resident_bytes,
-        autocast=loop.autocast,
+        autocast=loop.descent.autocast,
     )
 
 

@@ -56,7 +56,7 @@ def finish(
     keep = session.recipe.keep if loop.data.splits.get("dev") is not None else "last"
     epoch = load_weights(session.network, folder.path, keep or "last")
     splits = [name for name in ORDER if len(session.dataset.splits.get(name, ()))]
-    evaluations = judge(session, splits, loop.autocast, loop.data.plain)
+    evaluations = judge(session, splits, loop.descent.autocast, loop.data.plain)
     metrics = {name: found.metrics for name, found in evaluations.items()}
     if not distributed.is_main():
         return metrics
@@ -105,21 +105,24 @@ def predictions_of(
 ) -> Any:
     """The task's predictions for (name, image (H, W, C)) pairs, at least one, on the CPU, in batches of 64."""
     found: list[Any] = []
-    for start in range(0, len(images), 64):
-        some = images[start : start + 64]
-        made = [parts.preprocess.geometry(image) for _, image in some]
-        pixels = torch.from_numpy(np.stack([pixels for pixels, _ in made])).to(parts.device)
-        batch = Batch(
-            parts.preprocess.normalise(pixels),
-            None,
-            torch.arange(len(some)),
-            torch.ones(len(some)),
-            torch.tensor([image.shape[:2] for _, image in some]),
-            torch.from_numpy(np.stack([matrix for _, matrix in made])).float(),
-        )
-        with evaluating(parts.network), during(parts.network):
+    with evaluating(parts.network), during(parts.network):  # around all batches: what draws goes on drawing
+        for start in range(0, len(images), 64):
+            batch = _batch_of(parts, images[start : start + 64])
             found.append(predict(parts.network, parts.task, batch, chosen.views or "single", parts.autocast).cpu())
     return type(found[0]).cat(found)
+
+
+def _batch_of(parts: Any, images: Sequence[tuple[str, np.ndarray]]) -> Batch:
+    made = [parts.preprocess.geometry(image) for _, image in images]
+    pixels = torch.from_numpy(np.stack([pixels for pixels, _ in made])).to(parts.device)
+    return Batch(
+        parts.preprocess.normalise(pixels),
+        None,
+        torch.arange(len(images)),
+        torch.ones(len(images)),
+        torch.tensor([image.shape[:2] for _, image in images]),
+        torch.from_numpy(np.stack([matrix for _, matrix in made])).float(),
+    )
 
 
 def in_words(parts: Any, seen: Any, images: Sequence[tuple[str, np.ndarray]]) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""What a training reads: the parts of a dataset, the order of an epoch, and how it is cut into batches."""
+"""What a training reads: the parts of a dataset, the order of an epoch, how it is cut into batches, and read ahead."""
 
 from __future__ import annotations
 
@@ -33,6 +33,10 @@ class Cut:
         least = 2 * distributed.world() if has_batch_statistics(network) else 1
         drop_last = n > batch_size >= least and 0 < n % batch_size < least
         return cls(batch_size, drop_last, data.train.count(n, batch_size, drop_last))
+
+    def judged_at_once(self, dense: bool) -> int:
+        """Examples of a batch in evaluation: without gradients more fit, but not where outputs are maps."""
+        return self.batch_size if dense else max(self.batch_size, min(4 * self.batch_size, 512))
 
 
 def has_batch_statistics(network: nn.Module) -> bool:
@@ -74,3 +78,37 @@ class Data:
     def failed(self) -> dict[str, str]:
         """Files that were whole before the training and could not be read since, with the reasons."""
         return {**self.train.failed, **self.plain.failed}
+
+
+class Epochs:
+    """The batches of each epoch in its order; those of the next one may be begun while this one is judged."""
+
+    def __init__(self, task: Task, recipe: Recipe, cut: Cut):
+        self.task, self.recipe, self.cut = task, recipe, cut
+        self._begun: tuple[tuple[int, int], Iterator[Batch]] | None = None  # (epoch, batch) where they start, and they
+
+    def begin(self, feed: Data, epoch: int) -> None:
+        """Let them be read from now on."""
+        self._begun = (epoch, 0), self._batches(feed, epoch, 0)
+
+    def rest(self, feed: Data, epoch: int, start: int) -> Iterator[Batch]:
+        """From batch `start` on: as they were begun, or anew where a state led elsewhere."""
+        begun, self._begun = self._begun, None
+        return begun[1] if begun is not None and begun[0] == (epoch, start) else self._batches(feed, epoch, start)
+
+    def _batches(self, feed: Data, epoch: int, start: int) -> Iterator[Batch]:
+        return feed.batches(feed.order(self.task, self.recipe, epoch), epoch, self.cut, start=start)
+
+
+class Lost:
+    """The files that can't be read any more: they count for nothing. Each is named once."""
+
+    def __init__(self) -> None:
+        self._named: set[str] = set()
+
+    def sentences(self, data: Data, epoch: int) -> list[str]:
+        """On those that were lost by the end of an epoch."""
+        failed = data.failed()
+        new = sorted(failed.keys() - self._named)
+        self._named |= failed.keys()
+        return [f"{name} could not be read in epoch {epoch} ({failed[name]}); it counts for nothing." for name in new]

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
+Item = TypeVar("Item")
 NUMBERS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -40,6 +41,18 @@ def interrupts() -> Iterator[list[int]]:
         raise
     finally:
         _restore(before)
+
+
+class AskedToStopError(Exception):
+    """Ctrl-C, seen between two batches of an evaluation."""
+
+
+def until_asked(items: Iterable[Item], received: Sequence[int]) -> Iterator[Item]:
+    """The items; raises AskedToStopError before the next one where a signal has come."""
+    for item in items:
+        if received:
+            raise AskedToStopError
+        yield item
 
 
 def _raise(handler: Any, frame: Any) -> None:

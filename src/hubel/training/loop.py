@@ -7,11 +7,9 @@ bit the one that never stopped.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from hubel.recipe import Recipe
@@ -20,8 +18,8 @@ from hubel.training import distributed
 from hubel.training.callbacks import Callback
 from hubel.training.descent import Descent
 from hubel.training.evaluate import evaluate
-from hubel.training.feed import Cut, Data
-from hubel.training.interrupts import interrupts
+from hubel.training.feed import Cut, Data, Epochs, Lost
+from hubel.training.interrupts import AskedToStopError, interrupts, until_asked
 from hubel.training.judge import Judge
 from hubel.training.monitor import NotFiniteError, is_finite
 from hubel.training.notes import Notes
@@ -32,8 +30,6 @@ from hubel.training.transfer import Course
 from hubel.types import Batch
 
 LOOK_EVERY = 50  # steps between looks at the loss on a GPU, where each look makes it wait
-Ahead = tuple[tuple[int, int], Iterator[Batch]]  # (epoch, batch) where batches begin that are being read already
-NOTHING: Ahead = (-1, -1), iter(())
 
 
 class Loop:
@@ -43,15 +39,9 @@ class Loop:
     """
 
     def __init__(
-        self,
-        network: nn.Module,
-        task: Task,
-        data: Data,
-        recipe: Recipe,
-        folder: Path,
-        callbacks: Sequence[Callback] = (),
-        course: Course | None = None,
-    ):
+        self, network: nn.Module, task: Task, data: Data, recipe: Recipe, folder: Path,
+        callbacks: Sequence[Callback] = (), course: Course | None = None,
+    ):  # fmt: skip
         self.network, self.task, self.data, self.recipe, self.folder = network, task, data, recipe, folder
         self.device, self.callbacks = data.train.device, list(callbacks)
         self.batch_size = recipe.batch_size or len(data.splits["train"])
@@ -61,15 +51,13 @@ class Loop:
         self.course = course or Course.plain(network, data, self.epochs)
         self.schedule = self.course.schedule(recipe.schedule, self.steps_per_epoch)
         self.saving = Saving(folder, recipe.save_every)
-        self.stop = False
+        self.stage, self.stop = -1, False
         self.interrupted: list[int] = []
         self.epoch = self.batch = self.step = 0
         self.judge = Judge(task.primary, recipe.regularize.patience)
         self.history: list[dict[str, Any]] = []
         self.notes = Notes(self.callbacks)
-        self._lost: set[str] = set()
-        self.ahead = NOTHING
-        self.stage = -1
+        self.lost, self.reading = Lost(), Epochs(task, recipe, self.cut)
         self.descent: Descent
         self._begin_stage()
         self._begin_epoch()
@@ -94,7 +82,7 @@ class Loop:
 
     def _run_epoch(self) -> None:
         self.network.train()
-        for batch in self._reading():
+        for batch in self.reading.rest(self.feed, self.epoch, self.batch):
             losses = self._step(batch)
             self.batch += 1
             self.step += 1
@@ -108,17 +96,8 @@ class Loop:
                     return
         following = self.epoch + 1
         if following < self.epochs and not self.stop and self.course.at(following) == self.stage:
-            self.ahead = (following, 0), self._batches(following)  # read while this epoch is judged
+            self.reading.begin(self.feed, following)  # while this epoch is judged
         self._end_epoch()
-
-    def _reading(self) -> Iterator[Batch]:
-        """What is left of this epoch: as it was begun while the last one was judged, or from where a state led to."""
-        (place, batches), self.ahead = self.ahead, NOTHING
-        return batches if place == (self.epoch, self.batch) else self._batches(self.epoch, self.batch)
-
-    def _batches(self, epoch: int, start: int = 0) -> Iterator[Batch]:
-        order = self.data.order(self.task, self.recipe, epoch)
-        return self.feed.batches(order, epoch, self.cut, start=start)
 
     def _told_to_stop(self) -> bool:
         """Saves where the user or a callback ends the training in mid-epoch; several processes do after one step."""
@@ -132,18 +111,13 @@ class Loop:
             raise KeyboardInterrupt
         return self.stop
 
-    # One step ---------------------------------------------------------------------------------------------
-
     def _step(self, batch: Batch) -> dict[str, Tensor]:
         losses = self.descent.step(batch, self.schedule(self.step), self.step)
         self.tally.add(losses, len(batch) * distributed.world())
-        outputs = self.descent.outputs(len(batch))
-        if outputs is not None:
-            with torch.no_grad():
-                self.tally.measure(self.task.predict(self.learner, batch, outputs), batch)
+        self.tally.measure(self.learner, batch, self.descent.outputs(len(batch)))
         return losses
 
-    # Measuring --------------------------------------------------------------------------------------------
+    # Stages and epochs --------------------------------------------------------------------------------------------
 
     def _begin_stage(self) -> None:
         """Where the epoch is the first of a stage: other layers learn, by an optimiser of their own."""
@@ -151,18 +125,12 @@ class Loop:
         if stage == self.stage:
             return
         before: Descent | None = self.descent if self.stage >= 0 else None
-        self.stage, (self.learner, self.feed) = stage, self.course.begin(stage)
-        rates = self.course.rates(stage)
+        self.stage, (self.learner, self.feed), rates = stage, self.course.begin(stage), self.course.rates(stage)
         self.descent = Descent(self.learner, self.task, self.recipe, self.device, self.notes.add, rates)
         if before is not None:
             self.descent.take_over(before)
         self.judge.bad_epochs = 0  # patience is that of the last stage
-        if self.course.sentence(stage):
-            self.notes.add(self.course.sentence(stage))
-
-    def autocast(self) -> AbstractContextManager:
-        """The number format of the passes."""
-        return self.descent.autocast()
+        self.notes.add(*self.course.sentences(stage))
 
     def _begin_epoch(self) -> None:
         self.batch = 0
@@ -174,7 +142,7 @@ class Loop:
         self.history.append(row)
         self.epoch += 1
         with self.notes.told_afterwards():  # after the row of this epoch
-            self._note_lost_files()
+            self.notes.add(*self.lost.sentences(self.data, self.epoch))
             self._judge(row)
             self._begin_stage()
             self._begin_epoch()
@@ -185,24 +153,12 @@ class Loop:
             self._catch_up()
             raise KeyboardInterrupt
 
-    def _catch_up(self) -> None:
-        if self.saving.skipped:
-            self.save()
-
     def _row(self) -> dict[str, Any]:
         """The epoch's row of the history."""
-        rates = {"images_per_second": self.tally.images_per_second(), "wait_share": self.tally.wait_share()}
-        row: dict[str, Any] = {"epoch": self.epoch + 1, "step": self.step, "lr": self.descent.rate()}
-        row |= self.tally.row(self.batch)
+        place, speed = {"epoch": self.epoch + 1, "step": self.step}, self.tally.speed()
+        row = {**place, "lr": self.descent.rate(), **self.tally.row(self.batch)}
         row |= {f"dev.{name}": value for name, value in self._dev_score().items()}
-        return row | {"seconds": self.tally.seconds(), **rates}
-
-    def _note_lost_files(self) -> None:
-        """Files that can't be read any more count for nothing."""
-        failed = self.data.failed()
-        for name in sorted(failed.keys() - self._lost):
-            self.notes.add(f"{name} could not be read in epoch {self.epoch} ({failed[name]}); it counts for nothing.")
-        self._lost |= failed.keys()
+        return row | {"seconds": self.tally.seconds(), **speed}
 
     def _dev_score(self) -> dict[str, float]:
         """Of the epoch that ends; {} without a dev part. Ctrl-C cuts it short: a resume begins with it."""
@@ -210,22 +166,18 @@ class Loop:
             return {}
         try:
             return self.score("dev")
-        except _AskedToStopError:  # the weights are the training's own again, not their average
+        except AskedToStopError:  # the weights are the training's own again, not their average
             self.save()
             raise KeyboardInterrupt from None
 
     def score(self, split: str) -> dict[str, float]:
         """Metrics of the weights as they would be kept now (the running average where there is one)."""
         with self.descent.averaged():
-            return evaluate(self.learner, self.task, self._batches_of(split), autocast=self.autocast).metrics
+            return evaluate(self.learner, self.task, self._batches_of(split), autocast=self.descent.autocast).metrics
 
     def _batches_of(self, split: str) -> Iterator[Batch]:
-        most = self.batch_size if self.task.dense else max(self.batch_size, min(4 * self.batch_size, 512))
-        size = self.descent.micro_batch or most
-        for batch in self.feed.batches_of(split, size):
-            if self.interrupted and distributed.world() == 1:
-                raise _AskedToStopError
-            yield batch
+        batches = self.feed.batches_of(split, self.descent.micro_batch or self.cut.judged_at_once(self.task.dense))
+        return until_asked(batches, self.interrupted) if distributed.world() == 1 else batches
 
     def _judge(self, row: Mapping[str, Any]) -> None:
         """Keep the weights where the dev score is the best so far; stop when it has not been for too long."""
@@ -236,12 +188,9 @@ class Loop:
             with self.descent.averaged():
                 state = {"network": dict(self.network.state_dict()), "epoch": self.epoch, "score": self.judge.best}
                 self.saving.save_best(state)
-        elif self._waited_enough():
+        elif self.judge.waited_enough() and self.course.is_last(self.stage):
             self.notes.add(self.judge.verdict(self.epoch))
             self.stop = True
-
-    def _waited_enough(self) -> bool:
-        return self.judge.waited_enough() and self.course.is_last(self.stage)
 
     # Saving and coming back -------------------------------------------------------------------------------
 
@@ -268,7 +217,8 @@ class Loop:
         self.judge.restore(state["best"])
         self.tally.restore(state, self.device)
         self.history, self.notes.kept = list(state["history"]), list(state["notes"])
-        self.stop = self._waited_enough()  # killed between an early stop and the run's last judgement
+        # killed between an early stop and the run's last judgement?
+        self.stop = self.judge.waited_enough() and self.course.is_last(self.stage)
         set_random_state(state["random"][distributed.rank()], self.device)
 
     def save(self) -> None:
@@ -276,6 +226,10 @@ class Loop:
         if not is_finite(list(self.network.parameters())):
             raise NotFiniteError("a weight is not finite", self.step)
         self.saving.save_last(self.state())  # every process brings its part
+
+    def _catch_up(self) -> None:
+        if self.saving.skipped:
+            self.save()
 
     def _recover(self, fault: NotFiniteError) -> None:
         """Back to the last good checkpoint: in fp32, then once at a tenth of the rate, then give up.
@@ -293,7 +247,3 @@ class Loop:
     def _tell(self, event: str, *facts: Any) -> None:
         for callback in self.callbacks:
             getattr(callback, event)(self, *facts)
-
-
-class _AskedToStopError(Exception):
-    """Ctrl-C, seen between two batches of an evaluation."""

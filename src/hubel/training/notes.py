@@ -18,7 +18,11 @@ class Notes:
         self.listeners, self.kept = listeners, list[str]()
         self._waiting: list[str] | None = None
 
-    def add(self, text: str) -> None:
+    def add(self, *texts: str) -> None:
+        for text in texts:
+            self._add(text)
+
+    def _add(self, text: str) -> None:
         self.kept.append(text)
         if self._waiting is None:
             self._tell([text])

@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from hubel.data.loader import Loader
 from hubel.tasks.base import Task
 from hubel.training import distributed
 from hubel.training.monitor import NotFiniteError
-from hubel.types import Batch, Predictions
+from hubel.types import Batch
 
 
 class Tally:
@@ -34,10 +34,12 @@ class Tally:
             self.sums[name] = now if before is None else before + now
         self.images += images
 
-    def measure(self, found: Predictions, batch: Batch) -> None:
-        """One step's predictions, where its pass gave them."""
-        self.metric.update(found, batch.targets, batch.weights)
-        self.measured += 1
+    @torch.no_grad()
+    def measure(self, learner: nn.Module, batch: Batch, outputs: Any) -> None:
+        """One step's outputs; None where its pass left none."""
+        if outputs is not None:
+            self.metric.update(self.task.predict(learner, batch, outputs), batch.targets, batch.weights)
+            self.measured += 1
 
     def look(self, step: int) -> None:
         """Raises NotFiniteError where a loss since the epoch's start was not finite."""
@@ -63,15 +65,14 @@ class Tally:
 
     # Time -------------------------------------------------------------------------------------------------
 
+    def speed(self) -> dict[str, float]:
+        """Images a second, and the share of the time that went into waiting for data, in [0, 1]."""
+        seconds = max(self.seconds(), 1e-9)
+        waited = min(self.loader.wait_seconds / seconds, 1.0)
+        return {"images_per_second": self.images / seconds, "wait_share": waited}
+
     def seconds(self) -> float:
         return time.monotonic() - self.started
-
-    def images_per_second(self) -> float:
-        return self.images / max(self.seconds(), 1e-9)
-
-    def wait_share(self) -> float:
-        """The share of the time that went into waiting for data, in [0, 1]."""
-        return min(self.loader.wait_seconds / max(self.seconds(), 1e-9), 1.0)
 
     # Saving and coming back -------------------------------------------------------------------------------
 

@@ -178,10 +178,10 @@ class Course:
         rest = create_schedule(options, sum(lengths[1:]) * steps_per_epoch, steps_per_epoch)
         return lambda step: head(step) if step < first else rest(step - first)
 
-    def sentence(self, number: int) -> str:
-        """What learns in a stage, for people; "" where everything does all the time."""
+    def sentences(self, number: int) -> list[str]:
+        """What learns in a stage, for people; none where everything does all the time."""
         if not self.groups or len(set(self.stages[0].rates)) == 1 == len(self.stages):
-            return ""
+            return []
         stage, start = self.stages[number], sum(s.epochs for s in self.stages[:number])
         own = dict(self.network.named_parameters())
         live = [(g, r) for g, r in zip(self.groups, stage.rates, strict=True) if r]
@@ -190,7 +190,7 @@ class Course:
         still = sum(p.numel() for p in own.values()) - count
         kept = ", their features kept" if self.on_features(number) else ""
         rest = f"; {still:,} are frozen{kept}" if still else ""
-        return f"{TELLS} {start + 1} on {count:,} parameters learn ({rates}){rest}."
+        return [f"{TELLS} {start + 1} on {count:,} parameters learn ({rates}){rest}."]
 
 
 def _short(options: ScheduleOptions, epochs: int) -> ScheduleOptions:
