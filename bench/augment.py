@@ -36,7 +36,7 @@ from hubel.data.photometric import Colour, Texture
 from hubel.data.preprocess import Preprocess
 from hubel.data.read import Reader
 from hubel.data.resident import Resident
-from hubel.session import keep_memory
+from hubel.placing import keep_memory
 
 JITTER = Colour(brightness=0.4, contrast=0.4, saturation=0.4, hue=0.05)
 

@@ -44,7 +44,7 @@ def _hubel(dataset: Any, work: Work, size: int, augment: Any, path: str) -> Epoc
     from hubel.data.order import epoch_order
     from hubel.data.preprocess import Preprocess
     from hubel.data.shares import parts_of
-    from hubel.session import keep_memory
+    from hubel.placing import keep_memory
 
     keep_memory()  # as a training does
     index = np.arange(len(dataset))

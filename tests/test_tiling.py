@@ -15,7 +15,7 @@ from hubel.models.base import Network
 from hubel.rebuild import Parts
 from hubel.tasks.base import Task
 from hubel.tiling import Tiling, _answers, labels, masks_of, plan, scale_of
-from hubel.types import Predictions
+from hubel.predictions import Predictions
 
 CLASSES = ("sky", "sea", "land", "boat")
 

@@ -18,9 +18,10 @@ from hubel.endings import ending, saved_where_it_began
 from hubel.errors import UserError
 from hubel.job import Job
 from hubel.options import settings_of, unflatten
+from hubel.placing import named_device
 from hubel.rebuild import kept_weights, load_parts, save_parts, warm_start
 from hubel.recipe import Setting
-from hubel.session import Session, named_device, new_session, with_whole_paths
+from hubel.session import Session, new_session, with_whole_paths
 from hubel.settle import Layers
 from hubel.training import checkpoint, distributed, machine, polyak, snapshots
 from hubel.training.callbacks import Callback, LogTo

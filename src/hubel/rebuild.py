@@ -17,8 +17,9 @@ from hubel import names
 from hubel.data.preprocess import Preprocess
 from hubel.errors import UserError
 from hubel.parts import make_network
+from hubel.placing import number_format, place
 from hubel.recipe import Recipe
-from hubel.session import Session, number_format, place
+from hubel.session import Session
 from hubel.tasks.base import Task
 from hubel.tasks.joint import Joint
 from hubel.training import checkpoint

@@ -6,11 +6,8 @@ part, the fitted task) is read from the run's `network.json`.
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
-import os
 import random
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -25,10 +22,7 @@ from hubel.data.loader import Loader
 from hubel.data.preprocess import Preprocess
 from hubel.data.quarantine import Quarantine
 from hubel.errors import UserError
-from hubel.models.cost import multiply_adds
-from hubel.nn.depthwise import speed_up_depthwise
 from hubel.nn.init import initialise
-from hubel.nn.shared_norm import share_statistics
 from hubel.options import flatten, settings_of, unflatten
 from hubel.parts import (
     make_augment,
@@ -38,12 +32,11 @@ from hubel.parts import (
     put_weights,
     split_dataset,
 )
+from hubel.placing import number_format, place, settings_by_cost
 from hubel.preparation import check_train_size, for_training, make_preprocess, measure
 from hubel.recipe import Recipe, Setting
 from hubel.settle import Layers, facts_of, settle
 from hubel.tasks.base import Task
-from hubel.training import distributed
-from hubel.training.auto_machine import BF16_FROM
 from hubel.training.feed import Data
 
 
@@ -111,10 +104,6 @@ class Session:
             raise UserError("--balance sampler needs one label per image; this dataset has none. Use --balance loss.")
         labels = self.dataset.annotations["label"][self.dataset.splits["train"]]
         return (1.0 / np.maximum(np.bincount(labels), 1))[labels]
-
-
-def number_format(device: torch.device, precision: str) -> AbstractContextManager:
-    return torch.autocast(device.type, torch.bfloat16) if precision == "bf16" else nullcontext()
 
 
 # The session of a new run, and of one that exists ------------------------------------------------------------
@@ -207,57 +196,3 @@ def seed_everything(seed: int) -> None:
     torch.manual_seed(seed)
     np.random.seed(seed % 2**32)
     random.seed(seed)
-
-
-def settings_by_cost(
-    settings: dict[str, Setting], network: nn.Module, shape: tuple[int, int, int]
-) -> dict[str, Setting]:
-    """bf16 gives way to fp32 where nobody asked for it and the network is too small to gain from it."""
-    found = settings["precision"]
-    if (found.value, found.source, settings["device"].value) != ("bf16", "auto", "cpu"):
-        return settings
-    cost = multiply_adds(network, shape)
-    if cost >= BF16_FROM:
-        return settings
-    reason = f"{cost:,} multiply-adds an image: below {BF16_FROM:,} conversions cost more than bf16 saves"
-    return {**settings, "precision": Setting("fp32", "auto", reason)}
-
-
-def named_device(word: str) -> torch.device:
-    try:
-        return torch.device(word)
-    except RuntimeError as fault:
-        raise UserError(f"There is no kind of device '{word}'. Use cpu, cuda, cuda:1 or mps.") from fault
-
-
-def keep_memory() -> None:
-    """Freed memory stays with the process: glibc else gives it back at each step and takes it again, page by page."""
-    with contextlib.suppress(OSError, AttributeError):  # no glibc
-        library = ctypes.CDLL(None)
-        library.mallopt(-1, 2**31 - 1)  # M_TRIM_THRESHOLD: never shrink the heap
-        library.mallopt(-4, 0)  # M_MMAP_MAX: large blocks come from the heap too; 38 MB of a batch: 4 in place of 15 ms
-
-
-def place(network: nn.Module, chosen: Recipe) -> tuple[nn.Module, torch.device]:
-    """On its device, in channels_last where it has filters."""
-    device = named_device(distributed.local_device() or chosen.device or "cpu")
-    keep_memory()
-    try:
-        network = network.to(device)
-    except (RuntimeError, AssertionError) as fault:
-        raise UserError(
-            f"The device '{device}' can't be used: {str(fault).splitlines()[0]}. Try --device cpu."
-        ) from fault
-    if any(p.dim() == 4 for p in network.parameters()):
-        network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    if chosen.sync_batchnorm and distributed.launched():
-        convert = nn.SyncBatchNorm.convert_sync_batchnorm if device.type == "cuda" else share_statistics
-        network = convert(network)
-    if chosen.deterministic:
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-        torch.use_deterministic_algorithms(True)
-    if chosen.compile:
-        network.compile()
-    elif device.type == "cpu" and chosen.precision == "bf16":
-        speed_up_depthwise(network)
-    return network, device

@@ -12,9 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from hubel.predictions import Predictions
 from hubel.tasks.base import Task
 from hubel.training.evaluate import Evaluation, joined
-from hubel.types import Predictions, map_tensors
+from hubel.types import map_tensors
 
 
 class Together:

@@ -18,12 +18,13 @@ from small_parts import Small, make_batch
 from torch import Tensor, nn
 
 from hubel.ops import losses
+from hubel.predictions import Predictions
 from hubel.tasks.base import Player, Task
 from hubel.tasks.classification import Classification
 from hubel.tasks.joint import Joint
 from hubel.tasks.regression import Regression
 from hubel.training.step import value
-from hubel.types import Batch, Predictions, Term
+from hubel.types import Batch, Term
 
 SIDE, CELLS = 8, 4  # pixels, cells of the map per side
 

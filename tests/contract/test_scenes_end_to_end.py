@@ -14,10 +14,11 @@ from torch import Tensor
 
 import hubel
 from hubel.data.shapes import shapes
+from hubel.predictions import Predictions
 from hubel.tasks.base import Task
 from hubel.training import checkpoint
 from hubel.training.callbacks import Callback
-from hubel.types import Predictions, Term
+from hubel.types import Term
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,8 @@ import torch
 
 from hubel.errors import UserError
 from hubel.metrics.pose import COCO_SIGMAS, Posed, Poses, oks, posed, sizes_by
-from hubel.types import Boxes, Predictions, Term
+from hubel.predictions import Predictions
+from hubel.types import Boxes, Term
 
 ORACLE = json.loads(Path(__file__).with_name("pose_oracle.json").read_text())
 NAMES = ("left_shoulder", "right_hip", "left_ear", "right_ear")

@@ -11,6 +11,7 @@ from task_examples import CLASSES, N, batch_of, dataset, reweighted, tasks
 
 from hubel.data.dataset import Dataset
 from hubel.errors import UserError
+from hubel.predictions import Predictions
 from hubel.tasks.base import Task
 from hubel.tasks.binary import Binary
 from hubel.tasks.joint import Joint
@@ -19,7 +20,7 @@ from hubel.tasks.perceptron import Perceptron
 from hubel.tasks.regression import Regression
 from hubel.tasks.together import rebuild
 from hubel.training.step import Trainee, gradients, value
-from hubel.types import Batch, Predictions
+from hubel.types import Batch
 
 TASKS = tasks()
 DATA = dataset()

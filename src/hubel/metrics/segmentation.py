@@ -24,7 +24,8 @@ from hubel.metrics.boundaries import border_counts, f_scores, near_and_far, reac
 from hubel.metrics.confusion import per_class, summed
 from hubel.ops.pixel_losses import PerImage
 from hubel.ops.pixel_maps import centre, labels_in_source, most_probable
-from hubel.types import PixelClasses, Predictions
+from hubel.predictions import Predictions
+from hubel.types import PixelClasses
 
 IGNORE = 255
 WORTH_THREADS = 40_000  # pixels of an image; below, threads cost more than they bring

@@ -15,7 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from hubel.types import Batch, Predictions, Term
+from hubel.predictions import Predictions
+from hubel.types import Batch, Term
 
 if TYPE_CHECKING:
     from hubel.data.dataset import Dataset

@@ -16,13 +16,14 @@ from torch import Tensor, nn
 from hubel.errors import UserError
 from hubel.metrics.confusion import Classes
 from hubel.ops import losses
+from hubel.predictions import Predictions
 from hubel.tasks import auxiliary
 from hubel.tasks.base import mixed
 from hubel.tasks.checks import check_range
 from hubel.tasks.labels import log_odds, log_odds_of
 from hubel.tasks.one_of_k import Weighed
 from hubel.tasks.prior import write_prior
-from hubel.types import Batch, Predictions, Term
+from hubel.types import Batch, Term
 
 if TYPE_CHECKING:
     from hubel.data.dataset import Dataset

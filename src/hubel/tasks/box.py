@@ -26,12 +26,13 @@ from hubel.metrics.boxes import OneBox
 from hubel.models.edge_votes import EdgeVotes
 from hubel.ops import boxes as ops
 from hubel.ops import losses
+from hubel.predictions import Predictions
 from hubel.tasks.base import Objective, Task
 from hubel.tasks.box_data import judged, objects_of, plain, spans
 from hubel.tasks.box_shown import ANSWER, TRUTH, outline, words
 from hubel.tasks.checks import check_range
 from hubel.tasks.prior import write_prior
-from hubel.types import Batch, Boxes, Predictions, Term
+from hubel.types import Batch, Boxes, Term
 
 if TYPE_CHECKING:
     from hubel.data.dataset import Dataset

@@ -18,7 +18,7 @@ from torch import Tensor
 from hubel.ops.border_weights import border_weights, cells_of
 from hubel.ops.pixel_losses import IGNORE
 from hubel.ops.pixel_maps import labels_in_source, most_probable, moved
-from hubel.types import Predictions
+from hubel.predictions import Predictions
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,10 @@ import torch
 from torch import Tensor, nn
 
 from hubel.errors import UserError
+from hubel.predictions import Predictions
 from hubel.tasks.base import Objective, Task
 from hubel.tasks.together import JointMetric, JointPredictions, MultiHead, OfImages, View, cut, rebuild
-from hubel.types import Batch, Predictions, Term
+from hubel.types import Batch, Term
 
 if TYPE_CHECKING:
     from hubel.data.dataset import Dataset

@@ -15,7 +15,8 @@ from torch import Tensor
 
 from hubel.metrics.pose import Posed
 from hubel.ops.boxes import inverse
-from hubel.types import Batch, Predictions
+from hubel.predictions import Predictions
+from hubel.types import Batch
 
 
 @dataclass(frozen=True)

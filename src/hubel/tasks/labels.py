@@ -17,11 +17,12 @@ from hubel.errors import UserError
 from hubel.metrics.labels import Labels as LabelsMetric
 from hubel.metrics.report import rows
 from hubel.ops import losses
+from hubel.predictions import Predictions
 from hubel.tasks import auxiliary
 from hubel.tasks.base import Objective, Task, mixed
 from hubel.tasks.checks import check_balance, check_numbers, check_range, needs_column
 from hubel.tasks.prior import write_prior
-from hubel.types import Batch, Predictions, Term
+from hubel.types import Batch, Term
 
 if TYPE_CHECKING:
     from hubel.data.dataset import Dataset

@@ -17,9 +17,10 @@ from hubel.metrics.calibration import reliability
 from hubel.metrics.confusion import Classes, confusion_matrix
 from hubel.metrics.report import class_rows
 from hubel.ops import losses
+from hubel.predictions import Predictions
 from hubel.tasks.base import Metric, Objective, Task
 from hubel.tasks.checks import check_balance, check_numbers, needs_column
-from hubel.types import Predictions, Term
+from hubel.types import Term
 
 if TYPE_CHECKING:
     from hubel.data.dataset import Dataset

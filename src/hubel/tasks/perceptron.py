@@ -15,9 +15,10 @@ from torch import Tensor, nn
 
 from hubel.metrics.confusion import Classes
 from hubel.ops import losses
+from hubel.predictions import Predictions
 from hubel.tasks import auxiliary
 from hubel.tasks.one_of_k import OneOfK
-from hubel.types import Batch, Predictions, Term
+from hubel.types import Batch, Term
 
 
 @dataclass(frozen=True)

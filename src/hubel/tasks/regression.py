@@ -17,11 +17,12 @@ from torch import Tensor, nn
 from hubel.errors import UserError
 from hubel.metrics.numbers import Numbers
 from hubel.ops import losses
+from hubel.predictions import Predictions
 from hubel.tasks import auxiliary
 from hubel.tasks.base import Objective, Task, mixed
 from hubel.tasks.checks import check_range, needs_column
 from hubel.tasks.one_of_k import log
-from hubel.types import Batch, Predictions, Term
+from hubel.types import Batch, Term
 
 if TYPE_CHECKING:
     from hubel.data.dataset import Dataset

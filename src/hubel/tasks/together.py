@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from hubel.errors import UserError
 from hubel.metrics.base import Streaming, ones_like_batch, ratio
+from hubel.predictions import Predictions
 from hubel.tasks.base import Metric, Task
-from hubel.types import Predictions
 
 
 class MultiHead(nn.Module):

@@ -11,10 +11,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from hubel.predictions import Predictions
 from hubel.tasks.base import Task
 from hubel.training import distributed
 from hubel.training.views import move_of, views_of
-from hubel.types import Batch, Predictions, map_tensors, select
+from hubel.types import Batch, map_tensors, select
 
 
 @dataclass(frozen=True)
