@@ -95,7 +95,7 @@ def predict(path: Path, out: Path, rows: int | None) -> dict[str, float]:
     from hubel.mask_files import MaskFolder
     from hubel.rebuild import Parts
     from hubel.tasks.segmentation import Segmentation
-    from hubel.tiling import Tiling, masks_of
+    from hubel.tiling import Tiling, Voter, masks_of
 
     torch.manual_seed(0)
     network = nn.Sequential(nn.Conv2d(3, 16, 3, 2, 1), nn.ReLU(), nn.Conv2d(16, 16, 3, 1, 1), nn.ReLU(),
@@ -107,7 +107,7 @@ def predict(path: Path, out: Path, rows: int | None) -> dict[str, float]:
     start = time.perf_counter()
     image = regions(path, sys.maxsize)
     with MaskFolder(out, classes) as folder:
-        plan, _, bands = masks_of(parts, image, Tiling())
+        plan, _, bands = masks_of([Voter(parts)], image, Tiling())
         folder.add(path.name, image, islice(bands, rows))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
     return {"seconds": time.perf_counter() - start, "peak_gb": peak, "tiles": plan.tiles, "rows": plan.grid.counts[0]}

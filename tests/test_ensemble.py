@@ -114,6 +114,14 @@ def test_predictions_are_those_of_the_average(runs):
     assert "uncertainty" not in Ensemble(runs[:1]).predict([images[0]])[0]
 
 
+def test_images_far_apart_draw_dropout_masks_of_their_own(runs):
+    """Predictions are made 64 at a time."""
+    image = np.random.default_rng(0).integers(0, 255, (8, 8), np.uint8)
+    found = [one["confidence"] for one in Ensemble(runs[0], dropout_samples=1).predict([image] * 66)]
+    assert found[:2] != found[64:]
+    assert found == [one["confidence"] for one in Ensemble(runs[0], dropout_samples=1).predict([image] * 66)]
+
+
 def by_hand(run, states):
     """(n, K) of the test part for each state dict."""
     found = []

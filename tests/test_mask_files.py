@@ -13,7 +13,7 @@ from hubel.errors import UserError
 from hubel.mask_files import MaskFolder, colours_of
 from hubel.ops.palette import PALETTE
 from hubel.segmented import write_masks
-from hubel.tiling import Tiling
+from hubel.tiling import Tiling, Voter
 
 NAMES = ("background", "cell", "border")
 
@@ -77,7 +77,8 @@ def test_an_overlay_shows_the_colours_over_the_image(tmp_path):
     shown = np.asarray(Image.open(tmp_path / "out" / "overlays" / "a.png"))
     pixels = photo(*mask.shape)
     assert np.array_equal(shown[mask == 0], pixels[mask == 0])
-    expected = (pixels[mask == 2].astype(float) + PALETTE[2]) / 2
+    grey = pixels[mask == 2] @ np.array([0.299, 0.587, 0.114])
+    expected = 0.4 * grey[:, None] + 0.6 * np.array(PALETTE[2])
     assert np.abs(shown[mask == 2] - expected).max() <= 0.51
 
 
@@ -111,8 +112,10 @@ def test_masks_of_images_as_arrays_and_as_files_agree(tmp_path):
     found, pixels = parts(), photo(70, 60)
     np.save(tmp_path / "a.npy", pixels)
     ways = Tiling(tile=38)
-    (array,), way = write_masks(found, [("#0", pixels)], None, tiling=ways, path="eager")
-    (file,), _ = write_masks(found, [("a.npy", tmp_path / "a.npy")], tmp_path / "out", tiling=ways, path="eager")
+    (array,), way = write_masks([Voter(found)], [("#0", pixels)], None, tiling=ways, path="eager")
+    (file,), _ = write_masks(
+        [Voter(found)], [("a.npy", tmp_path / "a.npy")], tmp_path / "out", tiling=ways, path="eager"
+    )
     assert array["mask"].shape == (70, 60) and way.name == "eager"
     assert np.array_equal(np.asarray(Image.open(file["files"]["mask"])), array["mask"])
     assert sum(array["shares"].values()) == pytest.approx(1) and array["shares"] == file["shares"]
@@ -126,7 +129,7 @@ def test_tasks_without_pixels_have_no_masks():
     from hubel.tasks.classification import Classification
 
     with pytest.raises(UserError, match="no class for every pixel"):
-        write_masks(replace(parts(), task=Classification(CLASSES)), [("#0", photo(9, 9))], None)
+        write_masks([Voter(replace(parts(), task=Classification(CLASSES)))], [("#0", photo(9, 9))], None)
 
 
 # The command line ------------------------------------------------------------------------------------------------
@@ -165,7 +168,7 @@ def test_the_command_line_says_what_the_run_is_asked(tmp_path, monkeypatch, caps
     ("words", "said"),
     [
         (["--tile", "96"], "goes with --masks"),
-        (["--masks", "out", "--views", "mirror"], "one run"),
+        (["--masks", "out", "--boxes", "b.json"], "Give one of them"),
         (["--masks", "out", "--scale", "big"], "needs a number"),
         (["--masks", "out", "--tile", "x"], "whole number"),
     ],

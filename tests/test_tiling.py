@@ -1,6 +1,6 @@
 """Tiles of a large image against the whole image: equal where no layer pads, near where layers do."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -12,10 +12,11 @@ from hubel.data.preprocess import Preprocess
 from hubel.data.regions import mirrored, regions
 from hubel.errors import UserError
 from hubel.models.base import Network
+from hubel.predictions import Predictions
 from hubel.rebuild import Parts
 from hubel.tasks.base import Task
-from hubel.tiling import Tiling, _answers, labels, masks_of, plan, scale_of
-from hubel.predictions import Predictions
+from hubel.tasks.segmentation import Segmentation
+from hubel.tiling import Tiling, Voter, _answers, _Looking, labels, masks_of, plan, scale_of
 
 CLASSES = ("sky", "sea", "land", "boat")
 
@@ -70,12 +71,16 @@ def photo(height, width, channels=3, seed=0):
     return np.random.default_rng(seed).integers(0, 256, (height, width, channels)).astype(np.uint8)
 
 
+def looking(found, chosen):
+    return _Looking(Voter(replace(found, preprocess=chosen.geometry)), chosen, getattr(found.network, "margin", 0))
+
+
 def blended(found, image, chosen):
     """(K, H, W) probabilities, put together from the blocks."""
     from hubel.ops.tiles import joined
 
     out = torch.full((len(CLASSES), *chosen.grid.size), torch.nan)
-    answers = _answers(found, image, chosen, 2, getattr(found.network, "margin", 0))
+    answers = _answers([looking(found, chosen)], image, 2)
     for y, x, block in joined(chosen.grid, answers):
         out[:, y : y + block.shape[1], x : x + block.shape[2]] = block
     return out
@@ -105,12 +110,11 @@ def test_a_margin_that_is_too_small_is_seen_by_the_test_above():
     found.network.margin = 3
     chosen = plan(found, (100, 77), Tiling(tile=38))
     with pytest.raises(UserError, match="tiles need"):
-        list(_answers(_ignoring(found), regions(pixels), chosen, 1, 3))
+        list(_answers([looking(_ignoring(found), chosen)], regions(pixels), 1))
 
 
 def _ignoring(found):
     """A task that answers with what the network gives, whatever its margin is said to be."""
-    from dataclasses import replace
 
     class Raw(Pixels):
         def predict(self, network, batch, outputs=None):
@@ -139,7 +143,7 @@ def test_blending_comes_nearer_to_the_whole_image_than_tiles_side_by_side():
 
 def test_bands_hold_the_most_probable_class_from_top_to_bottom():
     found, pixels = parts(), photo(100, 77)
-    chosen, _, bands = masks_of(found, regions(pixels), Tiling(tile=38), "eager")
+    chosen, _, bands = masks_of([Voter(found)], regions(pixels), Tiling(tile=38), "eager")
     mask, last = np.full((100, 77), 255, np.uint8), 0
     for y, band in bands:
         assert y == last
@@ -148,10 +152,37 @@ def test_bands_hold_the_most_probable_class_from_top_to_bottom():
     assert (mask == whole(found, pixels, 4).argmax(0).numpy()).all()
 
 
+@pytest.mark.parametrize("side", [38, 44], ids=["tiles lie alike", "other tiles"])
+def test_several_networks_are_averaged(side):
+    pixels, one, other = photo(100, 77), parts(), parts(side=side)
+    torch.manual_seed(1)
+    for network in (one.network, other.network):
+        torch.nn.init.normal_(network.last.weight, std=2.0)
+        torch.nn.init.zeros_(network.last.bias)
+    plans = [plan(one, (100, 77), Tiling(tile=38)), plan(other, (100, 77), Tiling(tile=side))]
+    way, bands = labels([Voter(one), Voter(other)], regions(pixels), plans)
+    mask, truths = np.concatenate([band for _, band in bands]), [whole(found, pixels, 4) for found in (one, other)]
+    assert way.name == "eager" and (plans[0].grid == plans[1].grid) == (side == 38)
+    assert (mask == (truths[0] + truths[1]).argmax(0).numpy()).mean() > 0.999
+    assert all((mask == truth.argmax(0).numpy()).mean() < 0.95 for truth in truths)
+
+
+def test_views_of_a_tile_with_a_margin_are_moved_back():
+    found, pixels = replace(parts(), task=Segmentation(CLASSES)), photo(100, 77)
+    chosen = plan(found, (100, 77), Tiling(tile=38))
+    image = regions(pixels)
+    looker = _Looking(Voter(replace(found, preprocess=chosen.geometry), "mirror"), chosen, 4)
+    for window in (chosen.grid.window(0, 0), chosen.grid.window(1, 1)):
+        seen = torch.from_numpy(mirrored(image, window.y0 - 4, window.y1 + 4, window.x0 - 4, window.x1 + 4)[None])
+        with torch.no_grad():
+            plain, flipped = (found.network(found.preprocess.normalise(s)).softmax(1) for s in (seen, seen.flip(2)))
+        assert (looker.says(image, [window], 0) - (plain + flipped.flip(3)) / 2).abs().max() < 1e-5
+
+
 @pytest.mark.parametrize("path", ["folded", "fused"])
 def test_faster_ways_keep_the_margin(path):
     found, pixels = parts(), photo(60, 77)
-    way, bands = labels(found, regions(pixels), plan(found, (60, 77), Tiling(tile=38)), path)
+    way, bands = labels([Voter(found)], regions(pixels), [plan(found, (60, 77), Tiling(tile=38))], path)
     assert way.name == path
     mask = np.concatenate([band for _, band in bands])
     assert (mask == whole(found, pixels, 4).argmax(0).numpy()).mean() > 0.99
@@ -164,7 +195,7 @@ def test_an_image_is_seen_at_the_scale_of_the_training():
     assert chosen.grid.side == (64, 64) and chosen.geometry.size == (32, 32)
     flat = np.full((640, 512, 3), 90, np.uint8)
     flat[:, 256:] = 200
-    mask = np.concatenate([band for _, band in labels(found, regions(flat), chosen, "eager")[1]])
+    mask = np.concatenate([band for _, band in labels([Voter(found)], regions(flat), [chosen], "eager")[1]])
     small = np.full((320, 256, 3), 90, np.uint8)
     small[:, 128:] = 200
     expected = whole(found, small, 0).argmax(0).numpy().repeat(2, 0).repeat(2, 1)
@@ -178,7 +209,7 @@ def test_a_run_that_does_not_say_its_scale_asks_for_it():
 
 def test_grey_and_colour_become_what_the_network_takes():
     found = parts(channels=1)
-    _, bands = labels(found, regions(photo(50, 50)), plan(found, (50, 50), Tiling(tile=38)), "eager")
+    _, bands = labels([Voter(found)], regions(photo(50, 50)), [plan(found, (50, 50), Tiling(tile=38))], "eager")
     assert np.concatenate([band for _, band in bands]).shape == (50, 50)
 
 

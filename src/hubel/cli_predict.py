@@ -30,14 +30,15 @@ def predict(command: Command) -> Outcome:
         if lone:
             raise UserError(f"'--{lone[0]}' goes with --{flag}{' DIR' if flag == 'masks' else ''}.")
     several = runs or any(command.has(flag) for flag in COMBINING)
-    if command.has("boxes") and (several or command.has("slide") or command.has("masks")):
-        raise UserError("--boxes takes one run, as it was trained, and neither --masks nor --slide.")
+    for flag in ("masks", "slide"):
+        if command.has("boxes") and command.has(flag):
+            raise UserError(f"'--boxes' asks for joints, '--{flag}' for something else. Give one of them.")
     if command.has("slide"):
         return _slid(command, place, images, runs)
     if command.has("masks"):
         return _masks(command, place, images, runs)
     if several:
-        found = together(command, [place, *runs]).predict(images)
+        found = together(command, [place, *runs]).predict(images, command.flags.get("boxes"))
     else:
         found = _predicted(api.Run.open(place), images, command)
     return 0, found, lambda: cli_answers.predictions(found)
@@ -49,17 +50,17 @@ def _masks(command: Command, place: str, images: list[str], runs: list[str]) -> 
     from hubel.mask_files import USUAL
     from hubel.tiling import Tiling
 
-    if runs or any(command.has(flag) for flag in COMBINING):
-        raise UserError("--masks takes one run, as it was trained. Leave the other runs and ways out.")
     flags = command.flags
     scale = command.number("scale", 1.0) if "scale" in flags else None
     tiling = Tiling(command.whole("tile"), command.whole("overlap"), scale)
     files = [word.strip() for word in flags["files"].split(",")] if "files" in flags else USUAL
-    run = api.Run.open(place)
-    found = run.masks(
-        images, flags["masks"], files=files, tiling=tiling, large=command.has("large"), path=flags.get("path", "auto")
-    )
-    path_taken(run, command)
+    options: dict[str, Any] = {"files": files, "tiling": tiling, "large": command.has("large")}
+    if runs or any(command.has(flag) for flag in COMBINING):
+        found = together(command, [place, *runs]).masks(images, flags["masks"], **options)
+    else:
+        run = api.Run.open(place)
+        found = run.masks(images, flags["masks"], **options, path=flags.get("path", "auto"))
+        path_taken(run, command)
     return 0, found, lambda: cli_answers.masks(found, flags["masks"])
 
 

@@ -10,9 +10,10 @@ differ by, H(p) − mean H(p_m), the mutual information between the answer and w
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,17 +23,20 @@ from hubel import compared, outcome
 from hubel.data.loader import Loader
 from hubel.driver import join_processes
 from hubel.errors import UserError
-from hubel.recipe import VIEWS
+from hubel.mask_files import USUAL
+from hubel.posed import Squares, known_boxes, squares_of
+from hubel.rebuild import Parts
+from hubel.segmented import write_masks
 from hubel.session import Session
 from hubel.source import same_data
+from hubel.tiling import Tiling, Voter
 from hubel.together import Gathered, Together, Uncertainty
 from hubel.trained import Run, named, read
 from hubel.training import distributed
 from hubel.training.evaluate import Evaluation
-from hubel.voting import Member, check_alike, common_parts, networks_of, steps_of
+from hubel.voting import Member, check_alike, check_ways, common_parts, members_of, name_of
 
 MAPS = 32  # images whose maps every member predicts before the next ones
-COMBINE = ("predictions", "weights", "steps", "none")
 
 
 @dataclass(frozen=True)
@@ -66,14 +70,16 @@ class Seats:
         self.dataset, self.stack = dataset, stack
         self._seats: dict[Path, Seat] = {}
 
-    def evaluate(self, member: Member, part: str, rows: np.ndarray) -> tuple[Session, Evaluation]:
-        """The member's session, and its predictions of `rows` as they are, which `part` is for now."""
+    def evaluate(self, member: Member, part: str, rows: np.ndarray, number: int = 0) -> tuple[Session, Evaluation]:
+        """The member's session, and its predictions of `rows` as they are, which `part` is for now; `number` counts
+        the rounds."""
         seat = self._seat(member)
         if seat.member is not member:
             seat.session, seat.member = member.equip(seat.session), member
         dataset = seat.session.dataset
         session = replace(seat.session, dataset=dataset.with_splits({**dataset.splits, part: rows}))
-        found = outcome.judge(session, [part], session.autocast, seat.loader, member.during, whole=True)
+        during = partial(member.during, part=number)
+        found = outcome.judge(session, [part], session.autocast, seat.loader, during, whole=True)
         return seat.session, found[part]
 
     def _seat(self, member: Member) -> Seat:
@@ -108,12 +114,12 @@ class Ensemble:
         given = [runs] if isinstance(runs, (Run, str, Path)) else list(runs)
         if not given:
             raise UserError("An ensemble needs at least one run.")
-        _check(combine, snapshots, dropout_samples, views)
+        check_ways(combine, snapshots, dropout_samples, views)
         self.runs = [run if isinstance(run, Run) else Run.open(run) for run in given]
         check_alike(self.runs)
-        self.singles, self.members = _members(self.runs, combine, snapshots, dropout_samples, views)
+        self.singles, self.members = members_of(self.runs, combine, snapshots, dropout_samples, views)
         self.combine, self.what = combine, ""
-        self.name = _name(len(self.singles), combine, dropout_samples, views)
+        self.name = name_of(len(self.singles), combine, dropout_samples, views)
 
     def averaged(self) -> str:
         """What is averaged, in words; empty where nothing is."""
@@ -155,10 +161,10 @@ class Ensemble:
         last: Any = None
         with ExitStack() as stack:
             seats = Seats(dataset, stack)
-            for rows in self._rounds(dataset.splits[part]):
+            for number, rows in enumerate(self._rounds(dataset.splits[part])):
                 together: Any = None
                 for place, member in enumerate(members):
-                    session, last = seats.evaluate(member, part, rows)
+                    session, last = seats.evaluate(member, part, rows, number)
                     together = together or Together(session.task)
                     if place < len(ways):
                         ways[place].add(session.task, last)
@@ -177,65 +183,56 @@ class Ensemble:
             return [index]
         return np.array_split(index, max(-(-len(index) // MAPS), 1))
 
-    def predict(self, images: Iterable[Any]) -> list[dict[str, Any]]:
-        """One dict per image as `Run.predict` gives it, of the average; with `uncertainty` where there are several."""
-        members = self.members or self.singles
-        given = named(images)
-        together, parts, pixels = None, None, []
-        for member in members:
+    def predict(
+        self, images: Iterable[Any], boxes: str | Path | Mapping[str, Any] | None = None
+    ) -> list[dict[str, Any]]:
+        """One dict per image, or box, as `Run.predict` gives it, of the average; with `uncertainty` where there are
+        several. Raises UserError where `boxes` are given to runs that cut objects out with different margins.
+        """
+        given, known = named(images), known_boxes(boxes)
+        together, parts, pixels, squares = None, None, [], None
+        for member in self.members or self.singles:
             parts = member.parts()
             pixels = [(name, read(image, parts)) for name, image in given]
+            if known is not None:
+                squares = _same(squares, squares_of(parts.task, [name for name, _ in given], known))
+                pixels = squares.cut(pixels)
             together = together or Together(parts.task)
             if pixels:
                 together.add(outcome.predictions_of(parts, member.recipe, pixels, member.during))
         if parts is None or together is None or not pixels:
             return []
         found = outcome.in_words(parts, together.mean(), pixels)
-        return [{**row, **together.row(i)} for i, row in enumerate(found)]
+        found = [{**row, **together.row(i)} for i, row in enumerate(found)]
+        return found if squares is None else squares.moved(found)
+
+    def masks(
+        self, images: Iterable[Any], out: str | Path | None = None, *, files: Sequence[str] = USUAL,
+        tiling: Tiling | None = None, large: bool = False,
+    ) -> list[dict[str, Any]]:  # fmt: skip
+        """A class for every pixel, as `Run.masks`, from probabilities that are averaged over the members, tile by tile.
+
+        All networks are in memory at once.
+        """
+        return write_masks(self._voters(), named(images), out, files, tiling, large)[0]
+
+    def _voters(self) -> list[Voter]:
+        """The members; those of the same weights (dropout masks) share one network."""
+        networks: dict[Any, Parts] = {}
+        found = []
+        for member in self.members or self.singles:
+            key = (member.run.path, member.weights)
+            if key not in networks:
+                networks[key] = member.parts()
+            draws = None if member.dropout is None else member.during
+            found.append(Voter(networks[key], member.recipe.views or "single", draws))
+        return found
 
 
-def _check(combine: str, snapshots: int | None, samples: int, views: str | None) -> None:
-    if combine not in COMBINE:
-        raise UserError(f"An ensemble combines {', '.join(COMBINE)}; got '{combine}'.")
-    if samples < 0 or (snapshots is not None and snapshots < 0):
-        raise UserError("The numbers of dropout samples and of snapshots must be at least 0.")
-    if views is not None and views not in VIEWS:
-        raise UserError(f"Views are {', '.join(VIEWS)}; got '{views}'.")
-    if combine == "steps" and snapshots is not None:
-        raise UserError("The running average and snapshots are two things to compare. Ask for one of them.")
-
-
-def _members(
-    runs: Sequence[Run], combine: str, snapshots: int | None, samples: int, views: str | None
-) -> tuple[list[Member], list[Member]]:
-    """(single networks, those whose average is asked for; none where they are only compared)."""
-    if combine == "steps":
-        pairs = [steps_of(run) for run in runs]
-        singles, together = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
-    else:
-        singles = [one for run in runs for one in networks_of(run, snapshots)]
-        together = singles
-    if combine == "weights":
-        if len(singles) < 2:
-            raise UserError("One set of weights has no average. Give several runs, or --snapshots of one.")
-        states = [one.weights for one in singles]
-        together = [Member("", runs[0], lambda: [state for each in states for state in each()])]
-    if combine == "none" or (len(together) == 1 and combine == "predictions" and not samples and views is None):
-        return singles, []
-    masks: Iterable[int | None] = range(samples) if samples else [None]
-    plain = [_seen(one, "single" if views is not None else None) for one in singles]
-    return plain, [_seen(one, views, mask) for one in together for mask in masks]
-
-
-def _seen(member: Member, views: str | None, mask: int | None = None) -> Member:
-    return Member(member.name, member.run, member.weights, views, mask)
-
-
-def _name(singles: int, combine: str, samples: int, views: str | None) -> str:
-    """What the average is called in its row."""
-    base = {"weights": f"mean weights of {singles}", "steps": "running average"}.get(combine, "")
-    if not base and singles > 1:
-        base = f"ensemble of {singles}"
-    more = [f"{samples} dropout samples"] if samples else []
-    more += [f"views {views}"] if views is not None else []
-    return ", ".join([base, *more] if base else more)
+def _same(before: Squares | None, found: Squares) -> Squares:
+    if before is not None and not np.array_equal(before.windows, found.windows):
+        raise UserError(
+            "These runs cut objects out with different margins (task.margin), so their joints lie in other squares. "
+            "Give --boxes to runs of the same margin, or to one run."
+        )
+    return found

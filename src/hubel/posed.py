@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,26 +26,34 @@ COLUMNS = ("image", "x0", "y0", "x1", "y1")
 Pixels = Sequence[tuple[str, np.ndarray]]
 
 
-def predict_boxes(
-    task: Any, images: Pixels, boxes: str | Path | Boxes, predict: Callable[[Pixels], list[dict[str, Any]]]
-) -> list[dict[str, Any]]:
-    """One dict for each box, as `predict` gives it of its square, with "box"; joints in pixels of the image.
+@dataclass(frozen=True)
+class Squares:
+    """A square around each box, as in training: what is cut out of the images, and where its joints lie in them."""
 
-    Raises UserError for a task without joints, or that was trained on whole images, and images without boxes.
+    rows: list[tuple[int, list[float]]]  # the number of its image, and the box
+    windows: np.ndarray  # (M, 4) int64 x0, y0, x1, y1
+
+    def cut(self, images: Pixels) -> list[tuple[str, np.ndarray]]:
+        return [(images[i][0], cut(images[i][1], own)) for (i, _), own in zip(self.rows, self.windows, strict=True)]
+
+    def moved(self, found: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+        """What is said of each cut-out, with "box"; joints in pixels of the image."""
+        return [
+            moved(said, window[:2].tolist()) | {"box": list(box)}
+            for said, window, (_, box) in zip(found, self.windows, self.rows, strict=True)
+        ]
+
+
+def squares_of(task: Any, names: Sequence[str], boxes: Boxes) -> Squares:
+    """Of the images of these names. Raises UserError for a task without joints, or that was trained on whole images,
+    and images without boxes.
     """
     if not isinstance(task, Joints) or task.whole:
         own = "trained on whole images (task.whole)" if isinstance(task, Joints) else f"of the task '{task.name}'"
         raise UserError(f"Boxes are for networks that find joints in one object, cut out; this one is {own}.")
-    boxes = boxes if isinstance(boxes, Mapping) else read_boxes(boxes)
-    rows = [(name, image, box) for name, image in images for box in _of(name, boxes)]
-    if not rows:
-        return []
-    windows = squares(np.array([box for _, _, box in rows], np.float64), task.margin)
-    found = predict([(name, cut(image, window)) for (name, image, _), window in zip(rows, windows, strict=True)])
-    return [
-        moved(said, window[:2].tolist()) | {"box": list(box)}
-        for said, window, (_, _, box) in zip(found, windows, rows, strict=True)
-    ]
+    rows = [(i, box) for i, name in enumerate(names) for box in _of(name, boxes)]
+    sides = np.array([box for _, box in rows], np.float64).reshape(-1, 4)
+    return Squares(rows, squares(sides, task.margin))
 
 
 def moved(said: dict[str, Any], corner: Sequence[int]) -> dict[str, Any]:
@@ -52,6 +61,11 @@ def moved(said: dict[str, Any], corner: Sequence[int]) -> dict[str, Any]:
     x, y = corner
     joints = [{**joint, "x": round(joint["x"] + x, 2), "y": round(joint["y"] + y, 2)} for joint in said["joints"]]
     return {**said, "joints": joints, "prediction": words([(one["name"], one["x"], one["y"]) for one in joints])}
+
+
+def known_boxes(boxes: str | Path | Boxes | None) -> Boxes | None:
+    """Boxes by image, from a file where one is named."""
+    return boxes if boxes is None or isinstance(boxes, Mapping) else read_boxes(boxes)
 
 
 def _of(name: str, boxes: Boxes) -> list[list[float]]:

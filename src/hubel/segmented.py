@@ -1,4 +1,4 @@
-"""Masks of images of any size by a trained network, as arrays or as files; see tiling.py and mask_files.py."""
+"""Masks of images of any size by trained networks, as arrays or as files; see tiling.py and mask_files.py."""
 
 from __future__ import annotations
 
@@ -14,12 +14,11 @@ from hubel.data.decode import MAX_PIXELS
 from hubel.data.regions import Regions, regions
 from hubel.inference import Way
 from hubel.mask_files import USUAL, MaskFolder
-from hubel.rebuild import Parts
-from hubel.tiling import Tiling, check_dense, masks_of
+from hubel.tiling import Tiling, Voter, check_dense, masks_of
 
 
 def write_masks(
-    parts: Parts,
+    voters: Sequence[Voter],
     images: Iterable[tuple[str, Any]],
     out: str | Path | None,
     files: Sequence[str] = USUAL,
@@ -29,18 +28,21 @@ def write_masks(
 ) -> tuple[list[dict[str, Any]], Way | None]:
     """For each (name, image) a dict, JSON-ready but for "mask"; and how the network ran on the last one.
 
+    What the voters say is averaged; `path` is of one that stands alone.
+
     "image", "size" (height, width), "tiles", "tile" (pixels of the image that one answers for), "scale", "shares"
     {class: share of the pixels}; "files" {kind: path} where there is an `out`, else "mask" (H, W) uint8.
     """
-    check_dense(parts.task)
+    for voter in voters:
+        check_dense(voter.parts.task)
     found: list[dict[str, Any]] = []
     way = None
-    classes: tuple[str, ...] = parts.task.classes  # type: ignore[attr-defined]
+    classes: tuple[str, ...] = voters[0].parts.task.classes  # type: ignore[attr-defined]
     with ExitStack() as stack:
         folder = None if out is None else stack.enter_context(MaskFolder(out, classes, files))
         for name, source in images:
             image = regions(source, sys.maxsize if large else MAX_PIXELS)
-            plan, way, bands = masks_of(parts, image, tiling or Tiling(), path)
+            plan, way, bands = masks_of(voters, image, tiling or Tiling(), path)
             if folder is None:
                 mask = _whole(image, bands)
                 made: dict[str, Any] = {"mask": mask, "pixels": np.bincount(mask.ravel(), minlength=len(classes))}

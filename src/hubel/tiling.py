@@ -5,27 +5,29 @@
 Tiles lie at multiples of the network's coarsest stride. A network of valid convolutions sees `margin` pixels more on
 each side of what a tile answers for (the image mirrored at its edge), so its tiles agree, and with the whole image too,
 to rounding. The tiles of other networks differ where they pad: they overlap, and are blended there.
+Views of a tile, and several networks, are averaged in source pixels.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
-from itertools import islice
+from itertools import count, islice
 from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from hubel.data.preprocess import Preprocess
 from hubel.data.regions import Regions, mirrored
 from hubel.errors import UserError
 from hubel.inference import Way, prepared
-from hubel.ops.tiles import Grid, Window, fitting, joined
+from hubel.ops.tiles import Grid, Window, added, fitting, joined
 from hubel.rebuild import Parts
-from hubel.training.evaluate import evaluating
+from hubel.training.evaluate import evaluating, predict
 from hubel.types import Batch
 
 SIDE = 512  # pixels of the network's input, at least, where no other size is asked for
@@ -109,78 +111,131 @@ def plan(parts: Parts, size: tuple[int, int], asked: Tiling) -> Plan:
     return Plan(grid, (margins[0], margins[1]), geometry, scale)
 
 
+@dataclass(frozen=True)
+class Voter:
+    """A network that is asked about every tile: through which views, and what holds meanwhile (dropout that draws)."""
+
+    parts: Parts
+    views: str = "single"
+    during: Callable[[nn.Module, int], AbstractContextManager] | None = (
+        None  # of the network, and a number of the tiles
+    )
+
+
 def labels(
-    parts: Parts, image: Regions, chosen: Plan, path: str = "auto"
+    voters: Sequence[Voter], image: Regions, plans: Sequence[Plan], path: str = "auto"
 ) -> tuple[Way, Iterator[tuple[int, np.ndarray]]]:
-    """How the network runs, and bands (y, (h, W) uint8 numbers of classes) from top to bottom."""
-    batch = max(1, SIDE**2 // (chosen.geometry.size[0] * chosen.geometry.size[1]))
-    margin = getattr(parts.network, "margin", 0)
-    parts, way = prepared(replace(parts, preprocess=chosen.geometry), chosen.tiles, batch, path)
-    answers = _answers(parts, image, chosen, batch, margin)
-    return way, _bands(chosen.grid, answers)
+    """How the network runs, and bands (y, (h, W) uint8 numbers of classes) from top to bottom.
+
+    Of several voters the class with the largest sum of probabilities. `path` is of one network; several run as they
+    were trained. Those whose tiles lie alike are added tile by tile, others once whole rows of tiles are there.
+    """
+    batch = max(1, min(SIDE**2 // (one.geometry.size[0] * one.geometry.size[1]) for one in plans))
+    ready, way = _ready(voters, plans, batch, path)
+    alike: dict[Grid, list[_Looking]] = {}
+    for voter, chosen in zip(ready, plans, strict=True):
+        alike.setdefault(chosen.grid, []).append(_Looking(voter, chosen, getattr(voter.parts.network, "margin", 0)))
+    blocks = [joined(grid, _answers(some, image, batch)) for grid, some in alike.items()]
+    return way, _bands(image.size[1], blocks[0] if len(blocks) == 1 else added(blocks))
 
 
-def _bands(grid: Grid, answers: Iterator[Tensor]) -> Iterator[tuple[int, np.ndarray]]:
-    band, top = np.zeros((0, grid.size[1]), np.uint8), 0
-    for y, x, scores in joined(grid, answers):
+def _ready(voters: Sequence[Voter], plans: Sequence[Plan], batch: int, path: str) -> tuple[list[Voter], Way]:
+    """The networks as they will run, with the geometry of their tiles."""
+    shown = [replace(v, parts=replace(v.parts, preprocess=c.geometry)) for v, c in zip(voters, plans, strict=True)]
+    if len(shown) > 1 or shown[0].during is not None:
+        return shown, Way("eager", shown[0].parts.precision, "several are averaged, each as it was trained")
+    parts, way = prepared(shown[0].parts, plans[0].tiles, batch, path)
+    return [replace(shown[0], parts=parts)], way
+
+
+def _bands(width: int, blocks: Iterator[tuple[int, int, Tensor]]) -> Iterator[tuple[int, np.ndarray]]:
+    band, top = np.zeros((0, width), np.uint8), 0
+    for y, x, scores in blocks:
         if x == 0:
             if len(band):
                 yield top, band
-            band, top = np.empty((scores.shape[1], grid.size[1]), np.uint8), y
+            band, top = np.empty((scores.shape[1], width), np.uint8), y
         band[:, x : x + scores.shape[2]] = scores.argmax(0).to(torch.uint8).numpy()
     yield top, band
 
 
-def _answers(parts: Parts, image: Regions, chosen: Plan, batch: int, margin: int) -> Iterator[Tensor]:
-    """(K, h, w) float32 for each tile, on the CPU, in source pixels."""
-    windows = chosen.grid.windows()
-    while some := list(islice(windows, batch)):
-        found = _probabilities(parts, [_shown(image, window, chosen) for window in some], chosen, margin)
-        if tuple(found.shape[2:]) != chosen.grid.side:
-            found = F.interpolate(found, chosen.grid.side, mode="bilinear", align_corners=False)
-        yield from found
+def _answers(lookers: Sequence[_Looking], image: Regions, batch: int) -> Iterator[Tensor]:
+    """(K, h, w) float32 for each tile, on the CPU, in source pixels: the sum of what all say of it."""
+    windows = lookers[0].chosen.grid.windows()
+    for number in count():
+        some = list(islice(windows, batch))
+        if not some:
+            return
+        total = lookers[0].says(image, some, number)
+        for looker in lookers[1:]:
+            total = total + looker.says(image, some, number)
+        yield from total
 
 
-def _shown(image: Regions, window: Window, chosen: Plan) -> np.ndarray:
-    """(h, w, C): the network's input for one tile."""
-    rows, columns = chosen.margin
-    pixels = mirrored(image, window.y0 - rows, window.y1 + rows, window.x0 - columns, window.x1 + columns)
-    return chosen.geometry.geometry(pixels)[0]
+@dataclass(frozen=True)
+class _Looking:
+    """One voter on the tiles of one image."""
+
+    voter: Voter
+    chosen: Plan
+    margin: int
+
+    def says(self, image: Regions, windows: Sequence[Window], number: int) -> Tensor:
+        """(B, K, h, w) float32, on the CPU, in source pixels."""
+        found = self._probabilities([self._shown(image, window) for window in windows], number)
+        if tuple(found.shape[2:]) != self.chosen.grid.side:
+            found = F.interpolate(found, self.chosen.grid.side, mode="bilinear", align_corners=False)
+        return found
+
+    def _shown(self, image: Regions, window: Window) -> np.ndarray:
+        """(h, w, C): the network's input for one tile."""
+        rows, columns = self.chosen.margin
+        pixels = mirrored(image, window.y0 - rows, window.y1 + rows, window.x0 - columns, window.x1 + columns)
+        return self.chosen.geometry.geometry(pixels)[0]
+
+    def _probabilities(self, pixels: list[np.ndarray], number: int) -> Tensor:
+        """(B, K, h, w) of the inputs (h + 2 margin, w + 2 margin, C), averaged over the views."""
+        parts, (height, width), margin = self.voter.parts, self.chosen.geometry.size, self.margin
+        images = parts.preprocess.normalise(torch.from_numpy(np.stack(pixels)).to(parts.device))
+        n = len(images)
+        sizes = torch.tensor([[height, width]]).expand(n, 2)
+        batch = Batch(images, None, torch.arange(n), torch.ones(n), sizes, torch.eye(3).expand(n, 3, 3))
+        task: Any = _Framed(parts.task, margin)
+        drawing = self.voter.during(parts.network, number) if self.voter.during else nullcontext()
+        with evaluating(parts.network), torch.inference_mode(), drawing:
+            found: Any = predict(parts.network, task, batch, self.voter.views, parts.autocast)
+        return found.probabilities.float().cpu()[:, :, margin : height - margin, margin : width - margin]
 
 
-def _probabilities(parts: Parts, pixels: list[np.ndarray], chosen: Plan, margin: int) -> Tensor:
-    """(B, K, h, w) of the inputs (h + 2 margin, w + 2 margin, C), whether the task leaves the margin out or not."""
-    images = parts.preprocess.normalise(torch.from_numpy(np.stack(pixels)).to(parts.device))
-    height, width = chosen.geometry.size
-    batch = Batch(
-        images,
-        None,
-        torch.arange(len(images)),
-        torch.ones(len(images)),
-        torch.tensor([[height, width]]).expand(len(images), 2),
-        torch.eye(3).expand(len(images), 3, 3),
-    )
-    with evaluating(parts.network), torch.inference_mode(), parts.autocast():
-        found = parts.task.predict(parts.network, batch, parts.network(images)).probabilities.float().cpu()  # type: ignore[attr-defined]
-    inside = height - 2 * margin, width - 2 * margin
-    if tuple(found.shape[2:]) == (height, width):
-        found = found[:, :, margin : height - margin, margin : width - margin]
-    if tuple(found.shape[2:]) != inside:
-        raise UserError(
-            f"The task '{parts.task.name}' answers with {tuple(found.shape[2:])} pixels for an input of "
-            f"{(height, width)} with a margin of {margin}; tiles need {inside}."
-        )
-    return found
+class _Framed:
+    """A task that answers for the whole input of its network, so that views are moved back: 0 in the margin."""
+
+    def __init__(self, task: Any, margin: int):
+        self.task, self.margin = task, margin
+
+    def predict(self, network: nn.Module, batch: Batch) -> Any:
+        """Whether the task leaves the margin out or not; the network is shown real pixels there."""
+        found = self.task.predict(network, batch, network(batch.images))
+        size, answered = tuple(batch.images.shape[2:]), tuple(found.probabilities.shape[2:])
+        if answered == size:
+            return found
+        inside = (size[0] - 2 * self.margin, size[1] - 2 * self.margin)
+        if answered != inside:
+            raise UserError(
+                f"The task '{self.task.name}' answers with {answered} pixels for an input of {size} with a margin of "
+                f"{self.margin}; tiles need {inside}."
+            )
+        lies = {"matrices": batch.matrices} if hasattr(found, "matrices") else {}
+        return replace(found, probabilities=F.pad(found.probabilities, (self.margin,) * 4), **lies)
 
 
 def masks_of(
-    parts: Parts, image: Regions, asked: Tiling, path: str = "auto"
+    voters: Sequence[Voter], image: Regions, asked: Tiling, path: str = "auto"
 ) -> tuple[Plan, Way, Iterator[tuple[int, np.ndarray]]]:
-    """One image's tiles, how the network runs on them, and the bands as in `labels`."""
-    check_dense(parts.task)
-    chosen = plan(parts, image.size, asked)
-    way, bands = labels(parts, image, chosen, path)
-    return chosen, way, bands
+    """One image's tiles (the first voter's), how the network runs on them, and the bands as in `labels`."""
+    plans = [plan(voter.parts, image.size, asked) for voter in voters]
+    way, bands = labels(voters, image, plans, path)
+    return plans[0], way, bands
 
 
 def check_dense(task: Any) -> None:

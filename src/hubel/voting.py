@@ -6,7 +6,7 @@ differ in everything (architecture, size of the images, normalisation) but in wh
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from hubel.errors import UserError
 from hubel.models.surgery.average import averaged
 from hubel.rebuild import Parts, kept_weights
-from hubel.recipe import Recipe
+from hubel.recipe import VIEWS, Recipe
 from hubel.session import Session
 from hubel.trained import Run
 from hubel.training import checkpoint
@@ -27,6 +27,7 @@ from hubel.training.snapshots import load_snapshots
 Weights = Mapping[str, Tensor]
 MEASURED = 100  # batches of training images for the statistics of batch norm
 BATCH = 128
+COMBINE = ("predictions", "weights", "steps", "none")
 
 
 @dataclass(frozen=True)
@@ -67,9 +68,9 @@ class Member:
             check_dropout(parts.network, str(self.run.recipe.model))
         return parts
 
-    def during(self, network: nn.Module) -> AbstractContextManager:
-        """What holds while it predicts."""
-        return nullcontext() if self.dropout is None else dropping(network, self.dropout)
+    def during(self, network: nn.Module, part: int = 0) -> AbstractContextManager:
+        """What holds while it predicts some images; `part` counts these, and each part draws masks of its own."""
+        return nullcontext() if self.dropout is None else dropping(network, self.dropout, part)
 
 
 def training_images(session: Session) -> Any:
@@ -102,6 +103,54 @@ def steps_of(run: Run) -> tuple[Member, Member]:
     plain = Member(f"{short(run)}, last weights", run, lambda: [state["network"]])
     kind = f"ema {run.recipe.regularize.ema:g}" if run.recipe.regularize.ema else "mean"
     return plain, Member(f"{short(run)}, {kind}", run, lambda: [kept_weights(run.path, "last")[0]])
+
+
+def check_ways(combine: str, snapshots: int | None, samples: int, views: str | None) -> None:
+    """Raises UserError for words and numbers that say no way to combine networks."""
+    if combine not in COMBINE:
+        raise UserError(f"An ensemble combines {', '.join(COMBINE)}; got '{combine}'.")
+    if samples < 0 or (snapshots is not None and snapshots < 0):
+        raise UserError("The numbers of dropout samples and of snapshots must be at least 0.")
+    if views is not None and views not in VIEWS:
+        raise UserError(f"Views are {', '.join(VIEWS)}; got '{views}'.")
+    if combine == "steps" and snapshots is not None:
+        raise UserError("The running average and snapshots are two things to compare. Ask for one of them.")
+
+
+def members_of(
+    runs: Sequence[Run], combine: str, snapshots: int | None, samples: int, views: str | None
+) -> tuple[list[Member], list[Member]]:
+    """(single networks, those whose average is asked for; none where they are only compared)."""
+    if combine == "steps":
+        pairs = [steps_of(run) for run in runs]
+        singles, together = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
+    else:
+        singles = [one for run in runs for one in networks_of(run, snapshots)]
+        together = singles
+    if combine == "weights":
+        if len(singles) < 2:
+            raise UserError("One set of weights has no average. Give several runs, or --snapshots of one.")
+        states = [one.weights for one in singles]
+        together = [Member("", runs[0], lambda: [state for each in states for state in each()])]
+    if combine == "none" or (len(together) == 1 and combine == "predictions" and not samples and views is None):
+        return singles, []
+    masks: Iterable[int | None] = range(samples) if samples else [None]
+    plain = [_seen(one, "single" if views is not None else None) for one in singles]
+    return plain, [_seen(one, views, mask) for one in together for mask in masks]
+
+
+def _seen(member: Member, views: str | None, mask: int | None = None) -> Member:
+    return Member(member.name, member.run, member.weights, views, mask)
+
+
+def name_of(singles: int, combine: str, samples: int, views: str | None) -> str:
+    """What the average is called in its row."""
+    base = {"weights": f"mean weights of {singles}", "steps": "running average"}.get(combine, "")
+    if not base and singles > 1:
+        base = f"ensemble of {singles}"
+    more = [f"{samples} dropout samples"] if samples else []
+    more += [f"views {views}"] if views is not None else []
+    return ", ".join([base, *more] if base else more)
 
 
 def short(run: Run) -> str:

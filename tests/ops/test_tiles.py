@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from hubel.errors import UserError
-from hubel.ops.tiles import Grid, fitting, joined, ramp
+from hubel.ops.tiles import Grid, added, fitting, joined, ramp
 
 GRIDS = [
     Grid((30, 41), (12, 10), (4, 3)),
@@ -54,6 +54,17 @@ def test_blocks_are_the_weighed_sum_of_all_tiles_and_cover_each_pixel_once(grid)
         assert np.isnan(place).all(), "a pixel came twice"
         place[:] = block.numpy()
     assert np.abs(found - slow(grid, answers)).max() < 1e-5
+
+
+def test_grids_of_one_image_are_added_in_whole_rows():
+    torch.manual_seed(0)
+    answers = [[torch.randn(2, *grid.side) for _ in grid.windows()] for grid in GRIDS[:4]]
+    found, last = np.full((2, 30, 41), np.nan), 0
+    for y, x, block in added([joined(grid, iter(own)) for grid, own in zip(GRIDS, answers, strict=False)]):
+        assert (y, x) == (last, 0) and 0 < block.shape[1] <= 12 and block.shape[2] == 41
+        last, found[:, y : y + block.shape[1]] = y + block.shape[1], block.numpy()
+    expected = sum(slow(grid, own) for grid, own in zip(GRIDS, answers, strict=False))
+    assert last == 30 and np.abs(found - expected).max() < 1e-5
 
 
 @pytest.mark.parametrize("grid", GRIDS, ids=str)

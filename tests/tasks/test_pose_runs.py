@@ -14,8 +14,9 @@ import hubel
 from hubel.cli import main
 from hubel.data.cutouts import cut, squares
 from hubel.data.shapes import shapes
-from hubel.ensemble import Ensemble
+from hubel.ensemble import Ensemble, _same
 from hubel.errors import UserError
+from hubel.posed import squares_of
 from hubel.session import new_session
 from hubel.training import checkpoint
 from hubel.training.callbacks import Callback
@@ -137,3 +138,20 @@ def test_a_resumed_training_ends_bit_for_bit_the_same(run, tmp_path):
         train(tmp_path, run.recipe.task, callbacks=[StopAt()])
     resumed = hubel.resume(next(tmp_path.glob("*/1")), source=data(), progress=Quiet())
     assert_same(*(checkpoint.load(one.path / "checkpoints" / "last") for one in (run, resumed)))
+
+
+@pytest.mark.parametrize("run", ["heatmap"], indirect=True)
+def test_joints_in_boxes_by_several_views(run, tmp_path):
+    """The mean over the views of each cut-out, back in the image; other margins would give other cut-outs."""
+    image, boxes = np.random.default_rng(0).integers(0, 256, (60, 90, 3), dtype=np.uint8), [[20.0, 10, 40, 30]]
+    ensemble = Ensemble([run, run], views="crops")
+    (found,) = ensemble.predict([image], boxes={"#0": boxes})
+    window = squares(np.array(boxes), 0.25)[0]
+    (plain,) = ensemble.predict([cut(image, window)])
+    for joint, at in zip(found["joints"], plain["joints"], strict=True):
+        assert (joint["x"], joint["y"]) == pytest.approx((at["x"] + window[0], at["y"] + window[1]), abs=0.02)
+    (single,) = run.predict([image], boxes={"#0": boxes})
+    assert found["box"] == boxes[0] and found["joints"] != single["joints"]
+    task = run.parts().task
+    with pytest.raises(UserError, match="different margins"):
+        _same(*(squares_of(replace(task, margin=margin), ["#0"], {"#0": boxes}) for margin in (0.25, 0.5)))

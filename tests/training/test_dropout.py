@@ -30,6 +30,16 @@ def test_masks_follow_the_seed_alone(network):
     assert torch.equal(torch.get_rng_state(), state)
 
 
+def test_each_part_has_masks_of_its_own(network):
+    images, found = torch.randn(5, 6), []
+    for words in ((1,), (1, 0), (1, 1), (1, 1), (1, 2), (2, 1)):
+        with dropping(network, *words):
+            found.append(network(images))
+    assert torch.equal(found[0], found[1]) and torch.equal(found[2], found[3])
+    different = [found[i] for i in (0, 2, 4, 5)]
+    assert all(not torch.equal(a, b) for i, a in enumerate(different) for b in different[:i])
+
+
 def test_the_masks_are_the_layers_own(network):
     images = torch.randn(5, 6)
     hidden = network[:3](images)

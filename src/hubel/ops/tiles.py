@@ -11,7 +11,7 @@ before and with the row before are kept: (K, side, overlap) and (K, overlap, W) 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 
@@ -21,6 +21,7 @@ from torch import Tensor
 from hubel.errors import UserError, close_to
 
 JOINS = ("blend", "cut")
+Blocks = Iterator[tuple[int, int, Tensor]]
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,7 @@ def ramp(side: int, overlap: int, first: bool, last: bool, join: str = "blend") 
     return weights
 
 
-def joined(grid: Grid, answers: Iterator[Tensor]) -> Iterator[tuple[int, int, Tensor]]:
+def joined(grid: Grid, answers: Iterator[Tensor]) -> Blocks:
     """Answers (K, h, w) of the tiles, row by row -> (y, x, (K, h', w')) blocks that cover each pixel once.
 
     Blocks come row by row too; all blocks of one row begin and end at the same y.
@@ -117,6 +118,33 @@ def joined(grid: Grid, answers: Iterator[Tensor]) -> Iterator[tuple[int, int, Te
             at = grid.window(row, column)
             yield at.y0, at.x0, answer[:, : min(down, grid.size[0] - at.y0), : grid.size[1] - at.x0]
         above = below
+
+
+def added(each: Sequence[Blocks]) -> Blocks:
+    """The sum of what several grids say of one image: blocks (y, 0, (K, h', W)) that end where a row of any grid ends.
+
+    Kept are whole rows of tiles of each grid: (K, step, W) numbers.
+    """
+    rows = [_whole_rows(blocks) for blocks in each]
+    held: list[Tensor] = [next(own) for own in rows]
+    y = 0
+    while held:
+        high = min(one.shape[1] for one in held)
+        yield y, 0, torch.stack([one[:, :high] for one in held]).sum(0)
+        y += high
+        left = [one[:, high:] if one.shape[1] > high else next(own, None) for one, own in zip(held, rows, strict=True)]
+        held = [one for one in left if one is not None]  # all end at the image's last row
+
+
+def _whole_rows(blocks: Blocks) -> Iterator[Tensor]:
+    """(K, h', W) for each row of tiles."""
+    some: list[Tensor] = []
+    for _, x, block in blocks:
+        if x == 0 and some:
+            yield torch.cat(some, 2)
+            some = []
+        some.append(block)
+    yield torch.cat(some, 2)
 
 
 def fitting(length: int, side: int, overlap: int, stride: int) -> tuple[int, int]:
