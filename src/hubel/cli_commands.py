@@ -35,7 +35,7 @@ ENSEMBLE = {
     "ensemble": ("", "average the predictions of several runs"),
     "snapshots": ("N", "the last N snapshots of --schedule cyclic, or `all`, in place of each run's network"),
     "dropout_samples": ("N", "average N passes with random dropout masks, and show how unsure they are"),
-    "views": ("NAME", "average views of each image: mirror, shifts, crops, ten"),
+    "views": ("NAME", "average views of each image: single, mirror, shifts, crops, ten (default: as trained)"),
 }
 BOXES = {"boxes": ("FILE", "joints of the objects in these boxes, .json or .csv (docs/pose.md)")}
 MASKS = {
