@@ -19,7 +19,8 @@ from hubel.errors import UserError
 from hubel.models.resnet_cifar import resnet8
 from hubel.training import checkpoint, plan
 from hubel.training.callbacks import Callback
-from hubel.training.features import cut_of, make_room
+from hubel.training.feature_table import make_room
+from hubel.training.features import cut_of
 from hubel.training.transfer import head_names
 
 NET = {"model": "resnet8", "model.widths": (4, 8), "model.pool": "average", "precision": "fp32"}

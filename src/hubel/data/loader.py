@@ -181,16 +181,9 @@ class Loader:
             yield Request(epoch, slots, index, sources, columns, whole=self.augment is None)
 
     def _fetch(
-        self,
-        order: np.ndarray,
-        epoch: int,
-        parts: list[np.ndarray],
-        pool: np.ndarray | None = None,
-        asked: deque[Asked] | None = None,
+        self, order: np.ndarray, epoch: int, parts: list[np.ndarray], pool: np.ndarray, asked: deque[Asked]
     ) -> Iterator[Fetched]:
-        requests = self._requests(
-            order, epoch, parts, order if pool is None else pool, deque() if asked is None else asked
-        )
+        requests = self._requests(order, epoch, parts, pool, asked)
         if self.path != "resident":
             return self._decoded.fetch(requests)
         if not self._residents:

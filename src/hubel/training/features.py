@@ -21,19 +21,19 @@ import torch
 from torch import Tensor, nn
 
 from hubel.data.loader import Loader
-from hubel.data.places import cache_folder, keep_arrays
+from hubel.data.places import cache_folder
 from hubel.data.shares import parts_of
 from hubel.data.targets import columns_of
 from hubel.recipe import Recipe
 from hubel.training import distributed
 from hubel.training.evaluate import evaluating
+from hubel.training.feature_table import Table
 from hubel.training.feed import Data
 from hubel.training.views import mirrored
 from hubel.types import Batch, map_tensors
 
 SCHEMA = 2  # of the files; raise it when the same key would mean other numbers
 AT_ONCE = 64  # images a pass
-ROOM = 4 * 2**30  # bytes of kept features; the oldest files go first
 
 
 def cut_of(network: nn.Module, head: Sequence[str]) -> int | None:
@@ -163,14 +163,9 @@ class Features:
 
     def _load(self, view: int) -> Table | None:
         path, index = self._path(view), self.index(view)
-        try:
-            with np.load(path, allow_pickle=False) as saved:
-                table = Table(index, *(torch.from_numpy(saved[name]) for name in ("features", "sizes", "matrices")))
-        except Exception:  # there is none, it lacks an array, or what else a damaged file may lead to
+        table = Table.read(path, index)
+        if table is None:
             return None
-        if not table.whole():
-            return None
-        path.touch()
         self.say(f"Features of {len(index):,} images: those of an earlier training, {path.parent}")
         return table.to(self.images.train.device)
 
@@ -185,29 +180,8 @@ class Features:
         features, sizes, matrices, _ = (torch.cat(column) for column in zip(*parts, strict=True))
         table = Table(index, features, sizes, matrices)
         if distributed.is_main() and not loader.failed:
-            arrays = {name: getattr(table, name).cpu().numpy() for name in ("features", "sizes", "matrices")}
-            keep_arrays(self._path(view), **arrays)
-            make_room(cache_folder() / "features", ROOM)
+            table.write(self._path(view))
         return table
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Table:
-    """Features (n, …) of the images `index` (n,), ascending; with what a batch says of each image."""
-
-    index: np.ndarray
-    features: Tensor
-    sizes: Tensor  # (n, 2)
-    matrices: Tensor  # (n, 3, 3)
-
-    def whole(self) -> bool:
-        return len(self.index) == len(self.features) == len(self.sizes) == len(self.matrices)
-
-    def to(self, device: torch.device) -> Table:
-        return Table(self.index, self.features.to(device), self.sizes.to(device), self.matrices.to(device))
-
-    def rows(self, index: np.ndarray) -> Tensor:
-        return torch.from_numpy(np.searchsorted(self.index, index)).to(self.features.device)
 
 
 class FeatureLoader:
@@ -242,16 +216,6 @@ class FeatureLoader:
 
     def close(self) -> None:
         """Nothing is open."""
-
-
-def make_room(folder: Path, limit: int) -> None:
-    """Remove the files that were not used for longest until all together have at most `limit` bytes."""
-    files = sorted(((f.stat().st_mtime, f.stat().st_size, f) for f in folder.glob("*.npz")), reverse=True)
-    total = 0
-    for _, size, file in files:
-        total += size
-        if total > limit and file is not files[0][2]:
-            file.unlink(missing_ok=True)
 
 
 def _hash(array: np.ndarray) -> str:
