@@ -57,6 +57,19 @@ def test_boxes_have_the_colours_of_their_classes():
     assert (picture[100, 100] == 50).all(), "inside nothing is drawn"
 
 
+def test_labels_keep_clear_of_each_other_and_inside_the_picture():
+    """Six pairs of boxes that nearly coincide, one of them beyond the lower right corner."""
+    corners = np.array([[x, y] for x in (10.0, 150, 340) for y in (5.0, 345)])
+    corners = np.concatenate([corners, corners + 6])
+    boxes, label = np.concatenate([corners, corners + 70], 1), (90.0, 17.0)
+    found = np.array(slid.places(boxes, [label] * len(boxes), (400, 400)))
+    assert (found >= 0).all() and (found + label <= 400).all()
+    assert np.allclose(found[0], boxes[0, :2] + slid.EDGE), "the most probable one lies in its box"
+    apart = (np.abs(found[:, None] - found[None]) >= label).any(2)
+    assert (apart | np.eye(len(found), dtype=bool)).all()
+    assert slid.places(np.zeros((0, 4)), [], (9, 9)) == []
+
+
 def test_the_command_line(scene, tmp_path, run, capsys):
     out = tmp_path / "found"
     words = ["predict", "run", str(scene), "--slide", "--scales", "1", "--threshold", "0.9", "--out", str(out)]

@@ -17,6 +17,7 @@ from hubel.sliding import OVERLAP, SCALES, THRESHOLD, Detection, objects_in, sli
 from hubel.trained import named, read
 
 INK = ((0, 0, 0), (255, 255, 255))
+PAD, EDGE = 3, 3  # pixels: around the letters of a label; of a box's line
 
 
 def find(
@@ -53,21 +54,57 @@ def find(
 
 def drawn(image: np.ndarray, objects: Sequence[Detection], classes: Sequence[str]) -> Image.Image:
     """The image (H, W, C) with its boxes, each in its class's colour and with its class and probability, the most
-    probable one on top; small images are enlarged.
+    probable one on top; labels keep clear of each other where there is room. Small images are enlarged.
     """
     pixels, factor = enlarged(image)
     picture = Image.fromarray(pixels)
     draw, font = ImageDraw.Draw(picture), ImageFont.load_default(13)
-    for one in reversed(objects):
-        colour = PALETTE[list(classes).index(one.label) % len(PALETTE)]
-        x0, y0, x1, y1 = (v * factor for v in one.box)
+    boxes = np.array([one.box for one in objects], np.float64).reshape(-1, 4) * factor
+    words = [f"{one.label} {one.probability:.0%}" for one in objects]
+    colours = [PALETTE[list(classes).index(one.label) % len(PALETTE)] for one in objects]
+    for (x0, y0, x1, y1), colour in reversed(list(zip(boxes.tolist(), colours, strict=True))):
         draw.rectangle([x0, y0, x1 - 1, y1 - 1], outline=INK[0], width=4)
         draw.rectangle([x0 + 1, y0 + 1, x1 - 2, y1 - 2], outline=colour, width=2)
-        words = f"{one.label} {one.probability:.0%}"
-        left, top, right, bottom = draw.textbbox((x0 + 4, y0 + 3), words, font)
-        draw.rectangle([left - 3, top - 2, right + 3, bottom + 2], fill=colour)
-        draw.text((x0 + 4, y0 + 3), words, _ink_on(colour), font)
+    top, bottom = draw.textbbox((0, 0), "Ag", font)[1::2]
+    sizes = [(draw.textlength(word, font) + 2 * PAD, bottom - top + 2 * PAD) for word in words]
+    for (x, y), size, word, colour in zip(places(boxes, sizes, picture.size), sizes, words, colours, strict=True):
+        draw.rectangle([x, y, x + size[0] - 1, y + size[1] - 1], fill=colour, outline=INK[0])
+        draw.text((x + PAD, y + PAD - top), word, _ink_on(colour), font)
     return picture
+
+
+def places(
+    boxes: np.ndarray, sizes: Sequence[tuple[float, float]], whole: tuple[int, int]
+) -> list[tuple[float, float]]:
+    """Where the labels (width, height) of boxes (M, 4) have their top left corners, in a picture (width, height).
+
+    In turn, each takes the first place that no label before it covers: in the box at its top left, above it, at the
+    other corners, then down its left edge; where none is free, the place that is covered least.
+    """
+    taken = np.zeros((0, 4))
+    found = []
+    for box, size in zip(boxes, np.array(sizes, np.float64).reshape(-1, 2), strict=True):
+        corners = np.clip(_corners(box, *size), 0, np.maximum(np.array(whole) - size, 0))
+        frames = np.hstack([corners, corners + size])
+        best = int(np.argmin([_covered(frame, taken) for frame in frames]))
+        taken = np.concatenate([taken, frames[best : best + 1]])
+        found.append((float(corners[best, 0]), float(corners[best, 1])))
+    return found
+
+
+def _corners(box: np.ndarray, width: float, height: float) -> np.ndarray:
+    """(N, 2): the places to try, the best first."""
+    (x0, y0), (x1, y1) = box[:2] + EDGE, box[2:] - EDGE
+    inside, outside = [(x0, y0), (x1 - width, y0)], [(x0, y0 - height - EDGE), (x1 - width, y0 - height - EDGE)]
+    below = [(x0, y1 - height), (x1 - width, y1 - height), (x0, y1 + EDGE), (x1 - width, y1 + EDGE)]
+    down = [(x0, y) for y in np.arange(y0 + height, y1 - height, height)]
+    return np.array([inside[0], outside[0], inside[1], outside[1], *below, *down])
+
+
+def _covered(frame: np.ndarray, others: np.ndarray) -> float:
+    """Pixels of a frame (4,) that lie in others (M, 4)."""
+    sides = np.minimum(frame[2:], others[:, 2:]) - np.maximum(frame[:2], others[:, :2])
+    return float(np.clip(sides, 0, None).prod(1).sum())
 
 
 def _ink_on(colour: Sequence[int]) -> tuple[int, int, int]:
