@@ -132,6 +132,18 @@ def test_an_fcn_takes_the_dense_layers_of_its_classifier():
     torch.testing.assert_close(inside, dense(maps[-1]))
 
 
+@pytest.mark.parametrize(
+    ("encoder", "finest", "widths"),
+    [("resnet20", 1, [32, 16]), ("resnet18", 1, [256, 128, 64, 32, 16]), ("resnet18", 2, [256, 128, 64, 32])],
+)
+def test_the_decoder_is_as_wide_as_its_maps_are_coarse(encoder, finest, widths):
+    """256 channels at the image's own resolution would cost eight times what all of U-Net on ResNet-18 does."""
+    network = make_plain_network("unet", {"encoder": encoder, "finest": finest}, 2, (3, 20, 20))
+    assert [
+        [m for m in step.modules() if hasattr(m, "out_channels")][-1].out_channels for step in network.head.steps
+    ] == widths
+
+
 def test_an_encoder_has_the_name_of_a_network():
     network = make_plain_network("unet", {"encoder": "resnet20", "widths": "8,4"}, 2, (1, 20, 20))
     assert network.encoder.strides == (2, 4)

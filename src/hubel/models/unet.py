@@ -30,7 +30,7 @@ from hubel.models.resnet import resnet18
 from hubel.nn.activations import Activation, Unit
 from hubel.nn.upsampling import Upsampling, upsampling
 
-WIDTHS = (256, 128, 64, 32, 16)
+FINEST_WIDTH, WIDEST = 16, 256  # channels at stride 1, twice as many at 2 …, at most so many
 UNIT = Unit(Activation("relu"), "batch")
 
 
@@ -50,18 +50,27 @@ class Step(nn.Module):
 @dataclass(frozen=True)
 class DecoderPlan:
     """`widths` of the decoder's steps, coarsest first: the last one repeats, and those that aren't needed are left out.
+    None: by the stride, from 16 at 1 to 256 at 16 and above. An encoder of few strides so has none of the wide steps,
+    which would cost most where maps are large.
 
     `upsampling`: one of nn/upsampling.py; `finest`: the stride of what comes out, 1 or 2 or 4 …; `dropout` of whole
     channels before the last layer.
     """
 
-    widths: Sequence[int] = WIDTHS
+    widths: Sequence[int] | None = None
     upsampling: str = "nearest"
     finest: int = 1
     dropout: float = 0.0
 
+    def width(self, step: int, stride: int) -> int:
+        """Channels of a step, the first one 0, that gives a map of this stride."""
+        if self.widths is None:
+            return min(FINEST_WIDTH * stride, WIDEST)
+        return self.widths[min(step, len(self.widths) - 1)]
+
     def __post_init__(self) -> None:
-        widths_of("widths", self.widths)
+        if self.widths is not None:
+            widths_of("widths", self.widths)
         rates("dropout", self.dropout, 1)
         if self.finest < 1 or self.finest & (self.finest - 1):
             raise UserError(f"Option 'finest' needs a power of two (1, 2, 4 …), got {self.finest}.")
@@ -83,7 +92,7 @@ class Decoder(nn.Module):
         self.steps = nn.ModuleList()
         c_in = channels[self.of[self.coarsest]]
         for i, stride in enumerate(self._strides()):
-            width = plan.widths[min(i, len(plan.widths) - 1)]
+            width = plan.width(i, stride)
             finer = channels[self.of[stride]] if stride in self.of else 0
             self.steps.append(Step(upsampling(plan.upsampling, c_in, finer), finer, width))
             c_in = width
@@ -171,14 +180,15 @@ def unet(
     classes: int,
     input: Size,
     encoder: Callable[..., Network] = resnet18,
-    widths: Sequence[int] = WIDTHS,
+    widths: Sequence[int] | None = None,
     upsampling: str = "nearest",
     finest: int = 1,
     dropout: float = 0.0,
 ) -> UNet:
     """U-Net on any encoder of the zoo, for an input (C, H, W) of any size.
 
-    `encoder`: a network of the zoo. `widths` of the decoder, coarsest first; `upsampling`: nearest, bilinear, nails,
+    `encoder`: a network of the zoo. `widths` of the decoder, coarsest first, by itself 256, 128, 64, 32, 16, of which
+    an encoder of fewer strides has the last ones; `upsampling`: nearest, bilinear, nails,
     unpool, transposed or subpixel; `finest`: the stride of the scores (2 is faster, and coarser); `dropout` of
     channels before the last layer. Raises UserError for anything else.
     """
