@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from hubel import inspecting
+from hubel import converting, inspecting
 from hubel.errors import UserError
 
 NET = """
@@ -59,7 +59,7 @@ def test_what_can_not_be_compared(net):
 
 
 def test_masks_are_measured_by_the_pixels_of_their_classes(net, tmp_path):
-    assert inspecting.convert_data("shapes:count=5,size=64", tmp_path / "masks", "masks") is not None
+    assert converting.convert_data("shapes:count=5,size=64", tmp_path / "masks", "masks") is not None
     found = inspecting.inspect_data(tmp_path / "masks", model=net, size=32)
     pixels = found.inspection.seen.pixels[:, :-1]
     sides = [0.5 * float(n) ** 0.5 for row in pixels for n in row if n]

@@ -152,7 +152,40 @@ def test_a_table_is_written_and_opened_again(tmp_path, capsys):
     assert again.annotations["objects"].boxes.tolist() == before.annotations["objects"].boxes.tolist()
 
 
-@pytest.mark.parametrize(("words", "told"), [((), "--format"), (("--format", "tfrecord"), "no format to write")])
+def test_objects_are_cut_out_into_folders_of_their_classes(tmp_path, capsys):
+    out, scenes = tmp_path / "crops", "shapes:kind=detection,count=8,size=48,classes=2"
+    words = ("--format", "crops", "--side", "20", "--background", "2")
+    status, found = run(capsys, "convert", scenes, str(out), *words, "--json")
+    before, again = hubel.load_dataset(scenes), hubel.load_dataset(out)
+    assert (
+        status == 0 and "crops of 20 x 20 pixels from 8 images" in found["lost"][0] and "no parts" in found["lost"][1]
+    )
+    assert again.format == "folder" and set(again.classes) == {*before.classes, "background"}
+    counts = dict(zip(again.classes, np.bincount(again.annotations["label"]).tolist(), strict=True))
+    objects = np.bincount(before.annotations["objects"].labels, minlength=2).tolist()
+    assert [counts[name] for name in before.classes] == objects and counts["background"] >= sum(objects)
+    assert again.images.read(0).shape == (20, 20, 3)
+
+
+def test_images_that_can_not_be_read_are_not_cut(tmp_path):
+    hubel.convert_data("shapes:kind=detection,count=4,size=32", tmp_path / "coco", "coco")
+    first = sorted((tmp_path / "coco").rglob("*.png"))[0]
+    first.write_bytes(first.read_bytes()[:60])
+    said = hubel.convert_data(tmp_path / "coco", tmp_path / "crops", "crops")
+    assert "from 3 images" in said[0] and said[1] == "left out: 1 images that can't be read"
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ((), "--format"),
+        (("--format", "tfrecord"), "no format to write"),
+        (("--format", "crop"), "did you mean 'crops'"),
+        (("--format", "coco", "--side", "9"), "'--side' goes with --format crops"),
+        (("--format", "crops", "--side", "2"), "at least 4"),
+        (("--format", "crops", "--background", "-1"), "0 to 100 windows"),
+    ],
+)
 def test_convert_needs_a_format_that_it_knows(words, told, tmp_path, capsys):
     source = plant(tmp_path / "data", "voc beyond")
     status, found = run(capsys, "convert", str(source), str(tmp_path / "out"), *words, "--json")

@@ -24,7 +24,7 @@ _PLACES = {
     "info": "hubel.api",
     "load_dataset": "hubel.api",
     "inspect_data": "hubel.inspecting",
-    "convert_data": "hubel.inspecting",
+    "convert_data": "hubel.converting",
     "Recipe": "hubel.recipe",
     "UserError": "hubel.errors",
     "Dataset": "hubel.data.dataset",

@@ -103,7 +103,9 @@ VERBS: dict[str, Verb] = {
     ),
     "convert": Verb(
         "write data in another format", "SOURCE OUT", 2, 2,
-        {"format": ("NAME", "the format of OUT: see below"), **DOWNLOAD},
+        {"format": ("NAME", "the format of OUT: see above"),
+         "side": ("N", "crops: pixels a side (default: 32)"),
+         "background": ("X", "crops: windows without an object for each object (default: 1)"), **DOWNLOAD},
     ),
     "info": Verb(
         "what networks there are, and what one costs and sees", "[MODEL...]", 0, None,

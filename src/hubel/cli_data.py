@@ -15,14 +15,14 @@ Outcome = tuple[int, Any, Any]
 
 
 def data(command: Command) -> Outcome:
-    from hubel import inspecting
+    from hubel import converting, inspecting
 
     flags = command.flags
     options: dict[str, Any] = {"download": command.has("download"), "progress": command.progress}
     if "pack" in flags:
         side = None if flags.get("side") == "own" else command.whole("side", 256)
         quality, shards = command.whole("quality"), command.whole("shards", 1) or 1
-        packed = inspecting.pack_data(
+        packed = converting.pack_data(
             command.words[0], flags["pack"], side=side, quality=quality, shards=shards, **options
         )  # fmt: skip
         return 0, packed, lambda: show_packed(packed)
@@ -75,14 +75,24 @@ def show_packed(found: Mapping[str, Any]) -> None:
 
 
 def convert(command: Command) -> Outcome:
-    from hubel import inspecting
+    from hubel import converting
 
     source, out = command.words
     form = command.flags.get("format")
     if form is None:
-        known = "coco, yolo, voc, masks, csv, folder, identities, pairs, npz or idx"
-        raise UserError(f"'hubel convert {source} {out}' needs --format {known}.")
-    lost = inspecting.convert_data(source, out, form, download=command.has("download"))
+        known = "coco, yolo, voc, masks, csv, folder, identities, pairs, npz, idx or crops"
+        raise UserError(f"'hubel convert {source} {out}' needs --format NAME, one of {known}.")
+    for word in ("side", "background"):
+        if command.has(word) and form != converting.CROPS:
+            raise UserError(f"'--{word}' goes with --format crops.")
+    lost = converting.convert_data(
+        source,
+        out,
+        form,
+        side=command.whole("side", least=4) or converting.SIDE,
+        background=command.number("background", 1.0),
+        download=command.has("download"),
+    )
     return 0, {"out": str(Path(out).absolute()), "format": form, "lost": lost}, lambda: show_converted(out, lost)
 
 

@@ -59,7 +59,10 @@ EXAMPLES = {
         "hubel data photos.tar --augment strong --out looked_at",
         "hubel data photos/ --json",
     ),
-    "convert": ("hubel convert photos.tar photos_as_coco/ --format coco",),
+    "convert": (
+        "hubel convert photos.tar photos_as_coco/ --format coco",
+        "hubel convert scenes/ crops/ --format crops --side 24",
+    ),
     "info": (
         "hubel info",
         "hubel info vgg16",
@@ -86,7 +89,9 @@ NOTES = {
     "jump and start are its receptive field in pixels: how many a cell sees, from cell to cell, and where the centre "
     "of the first one is. Several MODELs are compared; a run's score stands beside its cost.",
     "convert": "Formats: coco, yolo, voc, masks, csv, folder, identities, pairs, npz, idx. OUT is a new folder; "
-    "images are copied as they are, and what the format can't say is named.",
+    "images are copied as they are, and what the format can't say is named. crops: of data with boxes, each object cut "
+    "out into the folder of its class, and background; a classifier of these finds objects with `hubel predict "
+    "--slide`.",
     "evaluate": "Several runs, or one with one of the ways below, are judged on the same images: each network in a "
     "row, then what they make together, with intervals (95 %) and the difference from the best single network. "
     "`no difference shown`: its interval holds 0, or chance explains as much (p above 0.05).",

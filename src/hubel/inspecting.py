@@ -1,28 +1,22 @@
-"""`hubel data` and `hubel convert`: look at a data set before a training, and write it in another format.
+"""`hubel data`: look at a data set before a training.
 
 found = hubel.inspect_data("photos/")          # found.findings, found.settings(); nothing is written
 found.write("looked_at/")                      # page, findings, quarantine list
-hubel.convert_data("photos/", "as_csv/", "csv")
 """
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 import shlex
-import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from hubel.data import formats, quarantine
+from hubel.converting import counting, outside
+from hubel.data import quarantine
 from hubel.data.dataset import Dataset
 from hubel.data.findings import Finding
-from hubel.data.images import ConcatImages, FileImages
 from hubel.data.inspect import Inspection, inspect
-from hubel.data.pack_write import pack
 from hubel.data.places import cache_folder
 from hubel.data.policies import POLICIES
 from hubel.data.preview import Previewer
@@ -40,7 +34,6 @@ POLICY = "standard"  # what the page shows where nobody asks for another
 VIEWED, DRAWS = 8, 5  # images, and augmented views of each
 PAGE, FINDINGS, QUARANTINE = "data.html", "findings.json", "quarantine.csv"
 OURS = {PAGE, FINDINGS, QUARANTINE}
-EVERY = 10.0  # seconds between words of progress
 
 
 @dataclass(frozen=True)
@@ -120,7 +113,7 @@ def inspect_data(
     progress = Progress(progress or "auto") if progress is None or isinstance(progress, str) else progress
     dataset = load_dataset(source, download=download)
     network = None if model is None else seen_by(model, dataset.images.channels, size)
-    with _counting(progress, len(dataset)) as tick:
+    with counting(progress, len(dataset)) as tick:
         found = inspect(dataset, workers=workers or cores(), tick=tick, cache=cache_folder() / "looked")
     return DataReport(found, augment, None if network is None else against(found, network))
 
@@ -130,32 +123,6 @@ def look(source: Any, out: str | Path | None = None, **options: Any) -> DataRepo
     dataset = load_dataset(source, download=options.pop("download", False))
     folder = _own_folder(Path(out or default_folder(dataset)).expanduser().absolute(), dataset)
     return inspect_data(dataset, **options).write(folder)
-
-
-def convert_data(source: Any, out: str | Path, form: str, *, download: bool = False) -> list[str]:
-    """Write `source` into the new folder `out` in another format; returns what that format could not say.
-
-    Raises UserError for an unknown format, a folder that holds something already, and what the format can't hold.
-    """
-    dataset = load_dataset(source, download=download)
-    return formats.write(dataset, _outside(Path(out).expanduser().absolute(), dataset), form)
-
-
-def pack_data(
-    source: Any, out: str | Path, *, side: int | None = 256, quality: int | None = None, shards: int = 1,
-    download: bool = False, progress: Any = None,
-) -> dict[str, Any]:  # fmt: skip
-    """Write the images of `source` once, resized, into the new folder `out`, for fast training: see data/pack_write.py.
-
-    Returns {"out", "images", "bytes"}. Raises UserError where `out` exists or lies in the data.
-    """
-    progress = Progress(progress or "auto") if progress is None or isinstance(progress, str) else progress
-    dataset = load_dataset(source, download=download)
-    folder = _outside(Path(out).expanduser().absolute(), dataset)
-    with _counting(progress, len(dataset)) as tick:
-        pack(dataset, folder, side=side, quality=quality, shards=shards, progress=lambda done: tick())
-    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-    return {"out": str(folder), "images": len(dataset), "bytes": size}
 
 
 def default_folder(dataset: Dataset) -> Path:
@@ -174,31 +141,7 @@ def _own_folder(folder: Path, dataset: Dataset) -> Path:
         inside = {path.name for path in folder.iterdir()}
         if inside and not (inside <= OURS):
             raise UserError(f"{folder} holds other files, and nothing of yours is touched. Choose another with --out.")
-    return _outside(folder, dataset)
-
-
-def _outside(folder: Path, dataset: Dataset) -> Path:
-    """The folder, where it is not inside the data. Raises UserError otherwise."""
-    for root in _roots(dataset):
-        if Path(os.path.realpath(folder)).is_relative_to(root):
-            raise UserError(
-                f"{folder} lies inside the data, {root}, where nothing is written. Choose a folder outside, such as "
-                f"{root.parent / f'{root.name}_out'}."
-            )
-    return folder
-
-
-def _roots(dataset: Dataset) -> list[Path]:
-    """Folders that hold the user's files."""
-    found = [Path(dataset.source)] if dataset.source and Path(dataset.source).is_dir() else []
-    parts = [dataset.images]
-    while parts:
-        images = parts.pop()
-        if isinstance(images, ConcatImages):
-            parts += images.parts
-        elif isinstance(images, FileImages):
-            found.append(Path(images.root))
-    return [Path(os.path.realpath(root)) for root in found]
+    return outside(folder, dataset)
 
 
 def _beside(folder: Path, listed: str | None, dataset: Dataset) -> list[str]:
@@ -207,35 +150,3 @@ def _beside(folder: Path, listed: str | None, dataset: Dataset) -> list[str]:
     source = dataset.source if dataset.source and Path(dataset.source).exists() else dataset.name
     words = shlex.join(["hubel", "train", source, "--quarantine", str(folder / QUARANTINE)])
     return [f"{words} leaves out what is an error."]
-
-
-# Progress --------------------------------------------------------------------------------------------------------
-
-
-@contextlib.contextmanager
-def _counting(progress: Any, total: int) -> Any:
-    """A function to call after each image: a bar on a terminal, a line now and then elsewhere."""
-    if getattr(progress, "kind", "") != "bar":
-        yield _lines(progress, total)
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-    from rich.progress import Progress as Bar
-
-    columns = (TextColumn("looking at images"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("", total=total)
-        yield lambda: bar.advance(task)
-
-
-def _lines(progress: Any, total: int) -> Callable[[], None]:
-    done, due = 0, time.monotonic() + EVERY
-
-    def tick() -> None:
-        nonlocal done, due
-        done += 1
-        if time.monotonic() >= due:
-            due = time.monotonic() + EVERY
-            progress.say(f"looked at {done:,} of {total:,} images")
-
-    return tick

@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 
 from hubel.data.dataset import Dataset
+from hubel.data.decode import BadImage
 from hubel.data.images import ArrayImages
 from hubel.data.largest import single
 from hubel.errors import UserError
@@ -27,16 +28,27 @@ def tight_crops(
 ) -> Dataset:
     """Images (side, side) of `dataset`'s objects with their class, and `background` windows for each object.
 
-    The classes are those of `dataset` and "background". Parts stay parts. Raises UserError where there are no objects.
+    The classes are those of `dataset` and "background". Parts stay parts; images that can't be read are left out and
+    counted in the notes. Raises UserError where there are no objects, and for numbers out of range.
     """
+    if side < 4 or not 0 <= background <= 100:
+        raise UserError(
+            f"Crops are at least 4 pixels a side, with 0 to 100 windows of background for each object; got {side} "
+            f"pixels and {background:g} windows."
+        )
     if "objects" not in dataset.annotations:
         raise UserError(f"'{dataset.name}' has no objects with boxes, so nothing can be cut out of it.")
     random = np.random.default_rng(seed)
-    pixels, labels, source = [], [], []
+    pixels, labels, source, unread = [], [], [], 0
     everything = dataset.annotations["objects"]
     boxes, good = everything.boxes.reshape(-1, 4).astype(np.float64), single(everything)
     for i, (first, last) in enumerate(pairwise(everything.offsets.tolist())):
-        image, here, rows = dataset.images.read(i), boxes[first:last], np.flatnonzero(good[first:last])
+        here, rows = boxes[first:last], np.flatnonzero(good[first:last])
+        try:
+            image = dataset.images.read(i)
+        except (BadImage, OSError):
+            unread += 1
+            continue
         found = [(_around(here[m], shift, margin, random), int(everything.labels[first + m])) for m in rows]
         count = round(background * max(len(rows), 1))
         empty = _between(here[np.isfinite(here).all(1)], image.shape[:2], count, random)
@@ -46,11 +58,13 @@ def tight_crops(
             source.append(i)
     if not pixels:
         raise UserError(f"'{dataset.name}' has no objects, so nothing can be cut out of it.")
+    notes = [f"{len(pixels):,} crops of {side} x {side} pixels from {len(dataset.images) - unread:,} images"]
+    notes += [f"left out: {unread:,} images that can't be read"] * bool(unread)
     splits = {name: np.flatnonzero(np.isin(source, index)) for name, index in dataset.splits.items()}
     return Dataset(
         f"{dataset.name}-crops", ArrayImages(np.stack(pixels)), {"label": np.array(labels, np.int64)},
         (*dataset.classes, BACKGROUND), splits, source=dataset.source, format="python",
-        notes=(f"{len(pixels):,} crops of {side} x {side} pixels from {len(dataset.images):,} images",),
+        notes=tuple(notes),
         traits=dict(dataset.traits),
     )  # fmt: skip
 
