@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from hubel import facts
+from hubel.models.base import Network
+from hubel.models.cost import map_fields
 from hubel.session import Session
 from hubel.training import distributed, plan
 from hubel.training.callbacks import Callback
@@ -70,11 +72,32 @@ def announce(session: Session, loop: Loop, folder: RunFolder, progress: Any) -> 
     parts = ", ".join(f"{name} {len(index):,}" for name, index in session.dataset.splits.items())
     progress.say(f"{session.dataset.name}: {parts} images; {facts.label(session)} on {session.device}")
     progress.say(session.preprocess.describe(session.dataset.images.sizes(200)))
+    for note in short_sighted(session):
+        progress.say(note)
     progress.say(str(found))
     warning = plan.room(folder.path, found.disk)
     if warning:
         progress.say(warning)
     folder.write_plan(found)
+
+
+def short_sighted(session: Session) -> list[str]:
+    """Where each pixel has a class: that the network sees less than half of the image around it."""
+    network = session.network
+    if not session.task.every_pixel or not isinstance(network, Network) or not network.strides:
+        return []
+    sides = session.preprocess.size
+    try:
+        fields = [field for field in map_fields(network, session.shape) if field is not None]
+    except Exception:  # the user's own, which asks for pixels and not for shapes alone
+        return []
+    seen = max((min(field.rows.size, field.columns.size) for field in fields), default=float("inf"))
+    if 2 * seen >= min(sides) or any(field.whole for field in fields):
+        return []
+    return [
+        f"around each pixel the network sees {seen:.0f} of {sides[0]} x {sides[1]} pixels, so it judges what is larger "
+        "by its parts; one of more strides, such as unet with --model.encoder resnet18, sees more"
+    ]
 
 
 def estimate(session: Session, loop: Loop) -> plan.Plan:

@@ -222,12 +222,9 @@ class Box(Task):
 
     def describe(self, predictions: BoxPredictions, row: int) -> dict[str, Any]:
         box = [round(float(v), 2) for v in predictions.boxes[row]]
-        found: dict[str, Any] = {"prediction": words(box), "box": box}
-        if predictions.presence is not None:
-            there = bool(predictions.answered[row])
-            found = {"prediction": words(box) if there else "no object", "box": box if there else None}
-            found["presence"] = float(predictions.presence[row])
-        return found
+        there, p = bool(predictions.answered[row]), predictions.presence
+        found = {"prediction": words(box) if there else "no object", "box": box if there else None}
+        return found if p is None else {**found, "presence": float(p[row])}
 
     def truth(self, targets: Boxes, row: int) -> str:
         one = judged(targets).take(torch.tensor([row])).boxes
