@@ -130,6 +130,15 @@ def test_a_task_of_several_with_masks_is_chosen_for_like_masks_alone(size, more)
     assert labels["model"].value == "resnet8"
 
 
+@pytest.mark.parametrize(
+    ("task", "views"), [("classification", 2), ("segmentation", 0), ("localisation", 0), ("pose", 0)]
+)
+def test_views_are_kept_where_what_is_learnt_does_not_move_with_them(task, views):
+    facts = replace(PHOTOS, columns=("label", "mask", "objects"))
+    found = settle([("command line", {"task": task, "weights": "some.safetensors"})], facts, None, "photos")
+    assert found["transfer.views"].value == views
+
+
 def test_another_task_takes_none_of_the_recipes_options():
     asked = {"task": "labels"}
     found = settle([("command line", asked)], PHOTOS, "small-photos", "photos")

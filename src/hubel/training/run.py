@@ -22,7 +22,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
-from hubel.errors import UserError
+from hubel.errors import UserError, looked_for
 from hubel.recipe import Setting
 from hubel.training import history
 from hubel.training.atomic import is_alive, sweep, write_atomically
@@ -53,7 +53,7 @@ class RunFolder:
         """An existing run. Raises UserError where `path` is missing, no run, half written, or of a newer hubel."""
         path = Path(path)
         if not path.is_dir():
-            raise UserError(f"There is no run folder {path} (looked for {path.absolute()}). `hubel runs` lists them.")
+            raise UserError(f"There is no run folder {path}{looked_for(path)}. `hubel runs` lists them.")
         if not (path / "config.json").exists():
             raise UserError(f"{path} is not a run: it holds no config.json.{hint_inside(path)}")
         run = cls(path)
