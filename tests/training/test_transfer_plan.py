@@ -73,7 +73,7 @@ def test_the_choice_by_the_amount_of_data():
     assert chosen(10, 2, weights=None) == "all"
     assert auto_transfer.strategy(150, 11, {"weights": "lite0"}.get, dense=True)[0] == "two_rates"
     given = {"transfer.name": "two_rates"}.get
-    assert (auto_transfer.views(given)[0], auto_transfer.views(given, dense=True)[0]) == (2, 0)
+    assert (auto_transfer.views(given)[0], auto_transfer.views(given, moves=True)[0]) == (2, 0)
 
 
 def test_rates_of_parameters():
@@ -93,7 +93,7 @@ def test_rates_of_parameters():
 
 def test_more_is_augmented_where_more_layers_learn():
     def chosen(**given):
-        return auto._policy(SimpleNamespace(maps=False), given.get)[0]
+        return auto._policy(SimpleNamespace(every_pixel=False), given.get)[0]
 
     assert chosen() == chosen(**{"weights": "lite0", "transfer.name": "head"}) == "light"
     assert {chosen(**{"weights": "lite0", "transfer.name": kind}) for kind in ("all", *KINDS[1:])} == {"standard"}
@@ -104,7 +104,7 @@ def test_the_rate_of_fine_tuning():
 
     def rate(**given):
         found = {"optimizer.name": "adamw", "weights": "lite0", **given}
-        return auto._lr(SimpleNamespace(maps=given.get("task") == "segmentation"), found.get)[0]
+        return auto._lr(SimpleNamespace(every_pixel=given.get("task") == "segmentation"), found.get)[0]
 
     assert {kind: rate(**{"transfer.name": kind}) for kind in KINDS} == {
         "head": 0.002, "staged": 0.005, "two_rates": 0.002, "groups": 0.002, "unfreeze": 0.005,
