@@ -1,20 +1,33 @@
-"""Finds the colours of classes: as far apart as can be for eyes of four kinds, and says how far.
+"""Finds the colours of classes: as far apart as can be, bare and over photos, for eyes of four kinds, and says how far.
 
     python bench/palette.py
 
 Colours are compared by CIEDE2000 as people with normal sight see them and as protanopia, deuteranopia and tritanopia
-show them (matrices of Machado, Oliveira and Fernandes 2009, doi:10.1109/TVCG.2009.113, severity 1, in linear RGB); of
-the four distances the smallest counts. The first 12, of clear hue and middle lightness, are searched by exchange from
-many starts, and ordered so that the first ones are the farthest apart. Each later colour is the one that is farthest
-from all before it. Prints the table that ops/palette.py holds, and the smallest distance of the first n.
+show them (matrices of Machado, Oliveira and Fernandes 2009, doi:10.1109/TVCG.2009.113, severity 1, in linear RGB).
+The first 12, of clear hue and middle lightness, are searched by exchange from many starts. What counts of two of them
+is the smallest of these distances, each divided by what WEIGHTS ask for (a pair of violets, light and dark, is far
+apart when bare, but over a dark and a bright part of a photo it is one colour):
+
+    bare      as in legends and boxes
+    over      both over the same dark, middle or bright part of a photo, as ops/palette.py lays them over it
+    across    one over a darker part than the other
+
+They are ordered so that the first ones are the farthest apart. Each later colour is the one that is farthest from all
+before it when bare. Prints the table that ops/palette.py holds, and the smallest distances of the first n.
 """
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 from skimage.color import deltaE_ciede2000, rgb2lab
 
-FIRST, ALL, STARTS = 12, 255, 60
+from hubel.ops.palette import STRENGTH
+
+FIRST, ALL, STARTS = 12, 255, 400
+GREYS = (45, 125, 210)  # dark, middle and bright parts of a photo
+WEIGHTS = {"bare": (1.8, 1.1, 1.1, 1.0), "over": (1.4, 0.75, 0.75, 0.7), "across": (0.95, 0.3, 0.3, 0.3)}  # per eye
 MACHADO = {
     "normal": np.eye(3),
     "protanopia": [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
@@ -34,6 +47,20 @@ def seen(colours: np.ndarray) -> np.ndarray:
 def distances(lab: np.ndarray, k: int) -> np.ndarray:
     """(N,): of colour k to each one, for the eyes that see the least of it. lab (4, N, 3)."""
     return deltaE_ciede2000(lab[:, k : k + 1], lab).min(0).astype(np.float32)
+
+
+def between(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """(4, N, 3) and (4, M, 3) -> (4, N, M): distances for each kind of eye."""
+    return np.stack([deltaE_ciede2000(u[:, None], v[None]) for u, v in zip(a, b, strict=True)]).astype(np.float32)
+
+
+def measures(colours: np.ndarray) -> dict[str, np.ndarray]:
+    """(N, 3) -> (4, N, N) for each of "bare", "over" and "across": the smallest distances, for each kind of eye."""
+    bare, over = seen(colours), [seen(STRENGTH * colours + (1 - STRENGTH) * grey) for grey in GREYS]
+    steps = [between(darker, brighter) for darker, brighter in pairwise(over)]
+    steps = [np.minimum(step, step.transpose(0, 2, 1)) for step in steps]
+    same = np.min([between(one, one) for one in over], 0)
+    return {"bare": between(bare, bare), "over": same, "across": np.min(steps, 0)}
 
 
 def least(table: np.ndarray, chosen: list[int]) -> float:
@@ -57,9 +84,10 @@ def first(candidates: np.ndarray) -> np.ndarray:
     """(12, 3): the best set of all starts: first the two farthest apart, then always the farthest from those before."""
     lab = seen(candidates)
     normal = lab[0]
-    clear = (np.hypot(normal[:, 1], normal[:, 2]) > 35) & (normal[:, 0] > 38) & (normal[:, 0] < 90)
-    lab, candidates = lab[:, clear], candidates[clear]
-    table = np.stack([distances(lab, k) for k in range(len(candidates))])
+    clear = (np.hypot(normal[:, 1], normal[:, 2]) > 35) & (normal[:, 0] > 30) & (normal[:, 0] < 92)
+    candidates = candidates[clear]
+    found = measures(candidates)
+    table = np.min([(found[way] / np.reshape(weights, (4, 1, 1))).min(0) for way, weights in WEIGHTS.items()], 0)
     random = np.random.default_rng(0)
     sets = [exchanged(table, random.choice(len(candidates), FIRST, replace=False).tolist()) for _ in range(STARTS)]
     best = max(sets, key=lambda chosen: least(table, chosen))
@@ -84,13 +112,12 @@ def main() -> None:
         apart = np.minimum(apart, distances(lab, chosen[k]))
     colours = np.concatenate([found, fine])[chosen]
     words = ["".join(f"{v:02x}" for v in colour) for colour in colours.tolist()]
-    for i in range(0, ALL, 17):
-        print(f'    "{" ".join(words[i : i + 17])} "')
-    lab = lab[:, chosen]
-    table = np.stack([distances(lab, k) for k in range(ALL)])
-    for n in (2, 4, 8, 12, 16, 24, 40, 64, ALL):
-        each = [float((deltaE_ciede2000(v[:n, None], v[None, :n]) + np.eye(n) * 1e3).min()) for v in lab]
-        print(n, round(least(table, list(range(n))), 1), dict(zip(MACHADO, np.round(each, 1).tolist(), strict=True)))
+    for i in range(0, ALL, 16):
+        print("   ", *words[i : i + 16])
+    for n in (4, 8, FIRST, 24, 40):
+        for way, found in measures(colours[:n]).items():
+            each = (found + np.eye(n) * 1e3).min((1, 2)).tolist()
+            print(n, way, {eyes: round(v, 1) for eyes, v in zip(MACHADO, each, strict=True)})
 
 
 if __name__ == "__main__":

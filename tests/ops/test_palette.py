@@ -18,8 +18,15 @@ LABELS = np.array([[0, 1], [2, 255]], np.uint8)
 def test_each_class_has_its_colour_and_no_class_none():
     found = overlay(IMAGE, LABELS)
     for (row, column), k in np.ndenumerate(LABELS):
-        wanted = [100] * 3 if k == 255 else [round(50 + c / 2) for c in PALETTE[k]]
+        wanted = [100] * 3 if k == 255 else [round(40 + 0.6 * c) for c in PALETTE[k]]
         assert found[row, column].tolist() == wanted
+
+
+def test_the_hue_is_that_of_the_class_whatever_colour_the_photo_has():
+    blue, grey = np.array([[[0, 0, 200]]], np.uint8), np.full((1, 1, 3), round(0.114 * 200), np.uint8)
+    label = np.array([[1]], np.uint8)
+    assert abs(overlay(blue, label).astype(int) - overlay(grey, label)).max() <= 1
+    assert (overlay(blue, label + 254) == blue).all(), "what has no class keeps its colour"
 
 
 def test_the_background_keeps_its_own():
@@ -48,16 +55,38 @@ EYES = {
 }
 
 
-@pytest.mark.parametrize("eyes", EYES)
-@pytest.mark.parametrize(("count", "least"), [(8, 15.6), (12, 14.3), (24, 8.8), (40, 6.2)])
-def test_any_two_colours_are_apart_for_the_colour_blind_too(eyes, count, least):
+def seen(colours, eyes):
+    """(N, 3) in 0 … 255 -> (N, 3) CIELAB."""
     colour = pytest.importorskip("skimage.color")
-    stored = np.array(PALETTE[:count]) / 255
+    stored = np.asarray(colours) / 255
     linear = np.where(stored <= 0.04045, stored / 12.92, ((stored + 0.055) / 1.055) ** 2.4)
-    seen = np.clip(linear @ np.array(EYES[eyes]).T, 0, 1)
-    lab = colour.xyz2lab(seen @ colour.colorconv.xyz_from_rgb.T)
-    apart = colour.deltaE_ciede2000(lab[:, None], lab[None]) + np.eye(count) * 100
-    assert apart.min() > least, np.unravel_index(apart.argmin(), apart.shape)
+    return colour.xyz2lab(np.clip(linear @ np.array(EYES[eyes]).T, 0, 1) @ colour.colorconv.xyz_from_rgb.T)
+
+
+def nearest(a, b):
+    """The smallest CIEDE2000 of two different classes, one from each side."""
+    from skimage.color import deltaE_ciede2000
+
+    return float((deltaE_ciede2000(a[:, None], b[None]) + np.eye(len(a)) * 100).min())
+
+
+@pytest.mark.parametrize("eyes", EYES)
+@pytest.mark.parametrize(("count", "least"), [(4, 37.2), (8, 13.5), (12, 12.7), (24, 8.8), (40, 6.5)])
+def test_any_two_colours_are_apart_for_the_colour_blind_too(eyes, count, least):
+    lab = seen(PALETTE[:count], eyes)
+    assert nearest(lab, lab) > (21.8 if eyes == "normal" and count == 12 else least)
+
+
+@pytest.mark.parametrize(
+    ("eyes", "same", "other"),
+    [("normal", 16.3, 11.4), ("protanopia", 9.7, 3.5), ("deuteranopia", 8.3, 3.3), ("tritanopia", 9.2, 6.2)],
+)
+def test_twelve_classes_are_apart_over_dark_and_bright_photos(eyes, same, other):
+    """`same`: over the same part of a photo; `other`: over parts of another lightness."""
+    labels = np.arange(12, dtype=np.uint8)[None]
+    over = [seen(overlay(np.full((1, 12, 3), grey, np.uint8), labels)[0], eyes) for grey in (45, 125, 210)]
+    assert min(nearest(lab, lab) for lab in over) > same
+    assert min(nearest(over[i], over[j]) for i, j in ((0, 1), (1, 0), (1, 2), (2, 1))) > other
 
 
 def test_every_class_of_a_mask_has_a_colour_of_its_own():

@@ -18,13 +18,13 @@ from PIL import Image
 
 from hubel.data import rle
 from hubel.data.objects import Objects
-from hubel.ops.palette import COLOURS, PALETTE
+from hubel.ops.palette import COLOURS, PALETTE, STRENGTH
 from hubel.report.svg import coordinate, element
 from hubel.report.thumbnails import data_uri, is_small
 
 MOST = 300  # objects that are drawn in one picture
 ROOM = 0.5  # of the image's side: how far beyond the image a picture shows a box that lies outside
-FAINT = 110  # of 255: opacity of a mask
+FAINT = round(255 * STRENGTH)  # opacity of a mask
 
 
 @dataclass(frozen=True, eq=False)
