@@ -308,7 +308,10 @@ def test_predict_with_several_runs(runs, capsys, tmp_path):
     (["evaluate", "A", "--ensemble", "--average"], "two ways to combine"),
     (["evaluate", "A", "--snapshots", "many"], "needs a whole number"),
     (["predict", "A", "B"], "No images were named, only runs"),
+    (["predict", __file__, "A"], "Runs come first, then images: hubel predict "),
+    (["predict", "A", "nothing/*.jpg"], "No file fits the pattern 'nothing/*.jpg'"),
     (["evaluate", "A", "B", "--path", "folded"], "'--path' goes with one network"),
+    (["evaluate", "A", "--split", "val"], "'dev' is what others call val"),
 ])  # fmt: skip
 def test_words_that_make_no_sense(runs, capsys, words, message):
     places = {"A": str(runs[0].path), "B": str(runs[1].path)}

@@ -88,7 +88,7 @@ def test_the_command_line(scene, tmp_path, run, capsys):
     [
         (["--suppress", "0.5"], "'--suppress' goes with --slide"),
         (["--slide", "--tile", "96"], "'--tile' goes with --masks DIR"),
-        (["--slide", "--masks", "out"], "one run"),
+        (["--slide", "--masks", "out"], "Give one of them"),
         (["--slide", "--views", "mirror"], "one run"),
         (["--slide", "--scales", "1;2"], "numbers with commas between them, got '1;2'"),
         (["--slide", "--threshold", "2"], "threshold is a probability from 0 to 1; got 2"),

@@ -121,7 +121,8 @@ def _key(verb: str, written: str) -> tuple[str, str]:
 
 def _unknown(verb: str, written: str, key: str) -> str:
     """The message for an option that `verb` lacks, with the closest one that it has."""
-    taken = [*VERBS[verb].flags, *allowed(verb)]
+    options = allowed(verb)
+    taken = [*VERBS[verb].flags, *options, *(word for word, option in SHORT.items() if option in options)]
     if key in GROUPS and verb != "resume" and allowed(verb):
         inside = [f"--{option}" for option in taken if option.startswith(f"{key}.")]
         return f"'{written}' is a group of options: {', '.join(inside)}"
@@ -204,7 +205,8 @@ def placeholder(verb: str, key: str) -> str:
 def _check_words(verb: str, words: Sequence[str]) -> None:
     chosen = VERBS[verb]
     if len(words) < chosen.least:
-        raise UserError(f"Expected: hubel {verb} {chosen.words}")
+        got = f"; got only {' '.join(map(repr, words))}" if words else ""
+        raise UserError(f"Expected: hubel {verb} {chosen.words}{got}. `hubel {verb} --help` shows examples.")
     if chosen.most is not None and len(words) > chosen.most:
         extra = words[chosen.most]
         wanted = f"hubel {verb} {chosen.words}".rstrip()

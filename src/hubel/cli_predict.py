@@ -23,6 +23,10 @@ def predict(command: Command) -> Outcome:
     for image in images:
         if Path(image).is_dir():
             raise UserError(f"'{image}' is a folder; name the images: hubel predict {place} {image}/*")
+        if "*" in image and not Path(image).exists():  # a shell leaves a pattern as it is where nothing fits
+            raise UserError(f"No file fits the pattern '{image}' in {Path.cwd()}.")
+    if Path(place).is_file() and runs:
+        raise UserError(f"Runs come first, then images: hubel predict {' '.join([*runs, place, *images])}")
     if not images:
         raise UserError(f"No images were named, only runs: hubel predict {' '.join(command.words)} IMAGE...")
     for flag, words in {"masks": MASK_FLAGS, "slide": SLIDE_FLAGS}.items():
@@ -30,9 +34,12 @@ def predict(command: Command) -> Outcome:
         if lone:
             raise UserError(f"'--{lone[0]}' goes with --{flag}{' DIR' if flag == 'masks' else ''}.")
     several = runs or any(command.has(flag) for flag in COMBINING)
-    for flag in ("masks", "slide"):
-        if command.has("boxes") and command.has(flag):
-            raise UserError(f"'--boxes' asks for joints, '--{flag}' for something else. Give one of them.")
+    asked = [flag for flag in ("boxes", "masks", "slide") if command.has(flag)]
+    if len(asked) > 1:
+        what = {"boxes": "joints in given boxes", "masks": "a class for every pixel", "slide": "boxes of objects"}
+        raise UserError(
+            f"'--{asked[0]}' asks for {what[asked[0]]}, '--{asked[1]}' for {what[asked[1]]}. Give one of them."
+        )
     if command.has("slide"):
         return _slid(command, place, images, runs)
     if command.has("masks"):
@@ -69,8 +76,8 @@ def _slid(command: Command, place: str, images: list[str], runs: list[str]) -> O
     from hubel import api, slid
     from hubel.sliding import OVERLAP, SCALES, THRESHOLD
 
-    if runs or any(command.has(flag) for flag in (*COMBINING, "masks", "path")):
-        raise UserError("--slide takes one run, as it was trained. Leave the other runs and ways out.")
+    if runs or any(command.has(flag) for flag in (*COMBINING, "path")):
+        raise UserError("'--slide' takes one run, as it was trained: without other runs and views, and without --path.")
     threshold, most = command.number("threshold", THRESHOLD), command.number("suppress", OVERLAP)
     scales = command.numbers("scales", SCALES)
     parts = api.Run.open(place).parts()

@@ -136,9 +136,8 @@ class Ensemble:
         parts = [split] if split is not None else [name for name in dataset.splits if name != "train"]
         parts = parts or list(dataset.splits)
         if split is not None and split not in dataset.splits:
-            raise UserError(
-                f"There is no part '{split}' that all these runs share; they share {', '.join(dataset.splits)}."
-            )
+            known = outcome.parts_in_words(dataset.splits, split)
+            raise UserError(f"There is no part '{split}' that all these runs share; they share {known}")
         found = {part: self._judge(dataset, part) for part in parts}
         if "test" in found and data is None and distributed.is_main():
             for run in self.runs:

@@ -2,6 +2,7 @@
 
 import difflib
 from collections.abc import Iterable
+from pathlib import Path
 
 
 class UserError(Exception):
@@ -21,3 +22,8 @@ def close_to(word: str, known: Iterable[str]) -> str:
     """The hint alone, for a message that names them all; "" where none is close."""
     close = difflib.get_close_matches(word, sorted(known), n=1, cutoff=0.6)
     return f"; did you mean '{close[0]}'?" if close else ""
+
+
+def looked_for(path: str | Path) -> str:
+    """Where a relative path leads, for a message; "" for one that says so itself."""
+    return "" if Path(path).is_absolute() else f" (looked for {Path(path).absolute()})"

@@ -19,7 +19,7 @@ from torch import nn
 from hubel import names
 from hubel.data.decode import BadImage, decode
 from hubel.data.preprocess import Preprocess
-from hubel.errors import UserError
+from hubel.errors import UserError, looked_for
 from hubel.models import cost
 from hubel.models.base import Network
 from hubel.models.cost import Layer, Profile
@@ -178,7 +178,7 @@ def _fitted(found: Described, photo: str | Path) -> np.ndarray:
     channels, height, width = found.input
     path = Path(photo).expanduser()
     if not path.exists():
-        raise UserError(f"'{photo}' can't be read as an image: there is no such file (looked for {path.absolute()}).")
+        raise UserError(f"'{photo}' can't be read as an image: there is no such file{looked_for(path)}.")
     try:
         image = decode(path)
     except (BadImage, OSError) as fault:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +75,13 @@ def finish(
     data = report_data(session, evaluations, folder, epoch, loop.notes.kept)
     page.write(data, folder.path / "report.html", private=private)
     return metrics
+
+
+def parts_in_words(splits: Iterable[str], asked: str) -> str:
+    """The parts that there are, for one who `asked` for another: "train, dev, test."."""
+    known = list(splits)
+    hint = " 'dev' is what others call val." if asked.startswith("val") and "dev" in known else ""
+    return f"{', '.join(known) or 'none'}.{hint}"
 
 
 def arrays_of(found: Evaluation) -> dict[str, np.ndarray]:

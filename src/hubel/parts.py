@@ -17,7 +17,7 @@ from hubel.data.check import check_files
 from hubel.data.dataset import Dataset
 from hubel.data.preprocess import Preprocess
 from hubel.data.targets import check_collage
-from hubel.errors import UserError, did_you_mean
+from hubel.errors import UserError, did_you_mean, looked_for
 from hubel.models.put_weights import encoder_of, put_into
 from hubel.models.weights import Weights, load
 from hubel.recipe import Recipe, Setting, SplitOptions
@@ -46,8 +46,8 @@ def load_dataset(source: Any, *, download: bool = False) -> Dataset:
         return _builtin(*known, download)
     if not path.exists():
         raise UserError(
-            f"There is no file or folder '{source}' (looked for {path.absolute()}), and no built-in dataset of that "
-            f"name{did_you_mean(str(source).partition(':')[0], names.DATA)}"
+            f"There is no file or folder '{source}'{looked_for(path)}, and no built-in dataset of that name"
+            f"{did_you_mean(str(source).partition(':')[0], names.DATA)}"
         )
     return formats.open_path(path)
 

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from hubel.data.cutouts import cut, squares
-from hubel.errors import UserError
+from hubel.errors import UserError, looked_for
 from hubel.tasks.joints import Joints
 from hubel.tasks.joints_shown import words
 
@@ -86,6 +86,8 @@ def _of(name: str, boxes: Boxes) -> list[list[float]]:
 def read_boxes(path: str | Path) -> dict[str, list[list[float]]]:
     """Boxes by image from a .json or .csv file; see the module. Raises UserError naming the line at fault."""
     path = Path(path).expanduser()
+    if not path.exists():
+        raise UserError(f"There is no file of boxes '{path}'{looked_for(path)}.")
     try:
         text = path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as fault:

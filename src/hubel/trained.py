@@ -17,7 +17,7 @@ from hubel.data.decode import BadImage, decode
 from hubel.data.pixels import convert
 from hubel.data.python import to_array
 from hubel.driver import join_processes
-from hubel.errors import UserError
+from hubel.errors import UserError, looked_for
 from hubel.explaining import Explanation, explain_images
 from hubel.export import Exported, export
 from hubel.inference import Prepared, Way, prepared
@@ -86,7 +86,8 @@ class Run(RunFolder):
         session = self.session_on(data)
         wanted = list(session.dataset.splits) if split is None else [split]
         if split is not None and split not in session.dataset.splits:
-            raise UserError(f"There is no part '{split}'; this data has {', '.join(session.dataset.splits)}.")
+            known = outcome.parts_in_words(session.dataset.splits, split)
+            raise UserError(f"There is no part '{split}'; this data has {known}")
         session, way = self._fast(session, wanted, path or ("eager" if data is None else "auto"))
         autocast = session.autocast if way.name == "eager" else nullcontext
         found = outcome.judge(session, wanted, autocast, session.plain())
@@ -201,7 +202,7 @@ def read(image: Any, parts: Parts) -> np.ndarray:
         if Path(image).is_dir():
             raise UserError(f"'{image}' is a folder; name the images in it.")
         if not Path(image).exists():
-            raise UserError(f"There is no file '{image}' (looked for {Path(image).absolute()}).")
+            raise UserError(f"There is no file '{image}'{looked_for(image)}.")
         return decode(Path(image), channels=parts.preprocess.channels)
     except BadImage as fault:
         raise UserError(f"'{image}' can't be read as an image: {fault}") from fault

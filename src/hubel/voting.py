@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor, nn
 
-from hubel.errors import UserError
+from hubel.errors import UserError, close_to
 from hubel.models.surgery.average import averaged
 from hubel.rebuild import Parts, kept_weights
 from hubel.recipe import VIEWS, Recipe
@@ -112,7 +112,7 @@ def check_ways(combine: str, snapshots: int | None, samples: int, views: str | N
     if samples < 0 or (snapshots is not None and snapshots < 0):
         raise UserError("The numbers of dropout samples and of snapshots must be at least 0.")
     if views is not None and views not in VIEWS:
-        raise UserError(f"Views are {', '.join(VIEWS)}; got '{views}'.")
+        raise UserError(f"Views are {', '.join(VIEWS)}; got '{views}'{close_to(views, VIEWS)}")
     if combine == "steps" and snapshots is not None:
         raise UserError("The running average and snapshots are two things to compare. Ask for one of them.")
 

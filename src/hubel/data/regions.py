@@ -38,7 +38,7 @@ from hubel.data.decode import (
 from hubel.data.pixels import orient
 from hubel.data.python import to_array
 from hubel.data.whole import fault_of
-from hubel.errors import UserError
+from hubel.errors import UserError, looked_for
 
 KEPT = 2**27  # bytes of decoded tiles of a TIFF that are kept for the next part
 LARGEST = 2**26  # pixels of one tile or strip; larger ones are not worth it
@@ -65,7 +65,7 @@ def regions(source: Any, max_pixels: int = MAX_PIXELS) -> Regions:
     if path.is_dir():
         raise UserError(f"'{source}' is a folder; name the images in it.")
     if not path.exists():
-        raise UserError(f"There is no file '{source}' (looked for {path.absolute()}).")
+        raise UserError(f"There is no file '{source}'{looked_for(path)}.")
     if path.suffix.lower() == ".npy":
         return _of_array(_mapped(path), str(source), max_pixels)
     try:
