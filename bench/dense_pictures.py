@@ -21,7 +21,7 @@ from hubel.ops.palette import compared, overlay
 
 PICTURES = Path(__file__).parents[1] / "docs" / "pictures"
 SIDE, PATCH, STEPS, BATCH = 96, 30, 400, 128
-GAP = 6
+GAP, BACKGROUND = 6, 0  # between pictures; the number of the class without a colour
 
 
 def row(images: list[np.ndarray], times: int) -> np.ndarray:
@@ -95,7 +95,7 @@ def made_dense(network: torch.nn.Module, image: torch.Tensor, truth: np.ndarray,
         print(f"{name}: {(found == truth).mean():.3f} of the pixels right")
     answers = [coarse, fine.argmax(0).byte().numpy()]
     wrong = [compared(shown, truth, answer)[:, -shown.shape[1] :] for answer in answers]
-    labels = [overlay(shown, truth), *(overlay(shown, answer) for answer in answers)]
+    labels = [overlay(shown, one, BACKGROUND) for one in (truth, *answers)]
     return row([shown, labels[0], labels[1], wrong[0], labels[2], wrong[1]], 2)
 
 

@@ -203,10 +203,9 @@ def test_figures_as_text():
 
 
 def test_shares_by_name():
-    assert all(
-        map(is_share, ["accuracy", "top5", "top_5_accuracy", "macro_f1", "recall.cat", "map", "balanced_accuracy"])
-    )
-    assert not any(map(is_share, ["loss", "mae", "r2", "cross_entropy", "mean_squared_error_map2"]))
+    shares = ["accuracy", "top5", "top_5_accuracy", "macro_f1", "recall.cat", "map", "balanced_accuracy", "right"]
+    assert all(map(is_share, [*shares, "box.localisation_error", "box.iou", "miou"]))
+    assert not any(map(is_share, ["loss", "mae", "r2", "cross_entropy", "mean_squared_error_map2", "brighter"]))
 
 
 def test_clean_and_shorten():

@@ -55,16 +55,15 @@ def finite(value: Any) -> float:
 
 
 _SHARES = ("accuracy", "precision", "recall", "f1", "average_precision", "exact_match", "specificity", "ece", "iou",
-           "dice", "boundary_f")  # fmt: skip
+           "dice", "boundary_f", "localisation_error")  # fmt: skip
 
 
 def is_share(metric: str) -> bool:
     """Is this metric a share of 1, shown in percent? Judged by its name: accuracy, top5, macro_f1, recall …"""
     name = metric.lower()
     parts = re.split(r"[._]", name)
-    return (
-        bool({"map", "error"} & set(parts[:1])) or bool(re.match(r"top_?\d", name)) or any(w in name for w in _SHARES)
-    )
+    whole = bool({"map", "error"} & set(parts[:1])) or "right" in name.split(".")
+    return whole or bool(re.match(r"top_?\d", name)) or any(w in name for w in _SHARES)
 
 
 def percent(share: float, digits: int = 1) -> str:
