@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from small_parts import Small
+from small_parts import Small, make_batch
 from task_examples import CLASSES, batch_of, dataset
 from torch import nn
 
@@ -14,13 +14,14 @@ from hubel.errors import UserError
 from hubel.tasks.binary import Binary
 from hubel.tasks.classification import Classification
 from hubel.tasks.hierarchical import Hierarchical, TwoLevel
+from hubel.tasks.joint import Joint
 from hubel.tasks.labels import Labels
 from hubel.tasks.one_of_k import balanced
 from hubel.tasks.perceptron import Perceptron
 from hubel.tasks.prior import write_prior
 from hubel.tasks.regression import NumberPredictions, Regression
 from hubel.tasks.segmentation import Segmentation
-from hubel.types import Batch
+from hubel.types import Batch, select
 
 DATA = dataset()
 TRAIN = DATA.splits["train"]
@@ -276,3 +277,20 @@ def test_rare_classes_of_pixels_count_more_by_a_power_of_how_rare_they_are(power
     np.testing.assert_allclose(np.array(found.class_weights)[present], wanted, rtol=1e-9)
     given = Segmentation(data.classes, class_weights=(1.0, 2.0, 3.0, 4.0), inverse_frequency=power)
     assert given.fitted(data, np.arange(6)).class_weights == (1.0, 2.0, 3.0, 4.0)
+
+
+def test_accuracy_is_a_ratio_of_sums():
+    """Over any rows, some of them twice, weighed, and without those whose target is not valid, it is the metric's."""
+    torch.manual_seed(0)
+    classes, n = ("x", "y", "z"), 12
+    task = Joint({"kind": Classification(classes), "other": Classification(classes)})
+    valid = torch.arange(n) % 4 > 0
+    targets = {name: {"target": torch.randint(0, 3, (n,)), "valid": valid} for name in task.tasks}
+    batch = replace(make_batch(torch.zeros(n, 1, 2, 2), targets), weights=torch.rand(n))
+    found = task.predict(nn.Identity(), batch, {name: torch.randn(n, 3) for name in task.tasks})
+    above, below = task.ratio(found, targets)
+    for rows in (torch.arange(n), torch.randint(0, n, (n,))):
+        metric = task.metric()
+        metric.update(found.take(rows), select(targets, rows), batch.weights[rows])
+        share = (above * batch.weights)[rows].sum() / (below * batch.weights)[rows].sum()
+        assert metric.compute()["kind.accuracy"] == pytest.approx(float(share), rel=1e-5)

@@ -89,6 +89,11 @@ class OneOfK(Task):
         answers = self.decide(predictions)
         return answers == targets.to(answers.device)
 
+    def ratio(self, predictions: Any, targets: Tensor) -> tuple[Tensor, Tensor] | None:
+        """Accuracy: who is right, and everybody."""
+        right = self.right(predictions, targets).float()
+        return (right, torch.ones_like(right)) if self.primary.metric == "accuracy" else None
+
     def confidence(self, predictions: Any) -> Tensor | None:
         """(B,) the probability of the answer; None where the task gives no probabilities."""
         return predictions.probabilities.amax(1)

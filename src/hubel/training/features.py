@@ -48,12 +48,17 @@ def cut_of(network: nn.Module, head: Sequence[str]) -> int | None:
     return min(places) if set(after) == set(head) else None
 
 
-def is_cheap(data: Data) -> bool:
-    """Can a view be computed once? Not where images are mixed with others, which changes what is to be learnt, nor
-    where what is to be learnt lies in the image, and moves with it."""
+def obstacle(cut: int | None, data: Data) -> str:
+    """Why no view can be computed once for a head that is cut at `cut`; "" where it can.
+
+    Mixed images change what is to be learnt; what lies in the image moves with each view, and its head reads maps.
+    """
     augment = data.train.augment
-    whole = augment is None or (augment.mixing.plain and augment.collage.plain)
-    return whole and not columns_of(data.train.targets(data.splits["train"][:1]))
+    if augment is not None and not (augment.mixing.plain and augment.collage.plain):
+        return "images are mixed with others"
+    if columns_of(data.train.targets(data.splits["train"][:1])):
+        return "what is learnt lies in the image and moves with it"
+    return "the head is no sequence of layers that ends in those that learn" if cut is None else ""
 
 
 class FromFeatures(nn.Module):

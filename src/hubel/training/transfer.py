@@ -27,7 +27,7 @@ from hubel.errors import UserError
 from hubel.models.surgery.freezing import freeze_groups, keep_statistics, unfreeze
 from hubel.models.surgery.groups import LayerGroup, layer_groups
 from hubel.recipe import Recipe, ScheduleOptions, TransferOptions
-from hubel.training.features import Features, cut_of, is_cheap
+from hubel.training.features import Features, cut_of, obstacle
 from hubel.training.feed import Data
 from hubel.training.schedule import create_schedule
 
@@ -223,6 +223,9 @@ def course_of(
     if len(groups) < 2:
         return Course.plain(network, data, epochs)  # nothing came with the weights but the head
     cut = cut_of(network, head)
-    kept = options.views and cut is not None and is_cheap(data)
+    why_not = obstacle(cut, data) if options.views else ""
+    if why_not:
+        say(f"No features are kept, since {why_not}: the frozen layers run in every epoch")
+    kept = options.views and not why_not
     features = Features(network, cut or 0, data, recipe, options.views or 1, say) if kept else None
     return Course(network, data, stages_of(options, epochs, len(groups)), groups, features)
