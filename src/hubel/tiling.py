@@ -136,7 +136,7 @@ def labels(
     for voter, chosen in zip(ready, plans, strict=True):
         alike.setdefault(chosen.grid, []).append(_Looking(voter, chosen, getattr(voter.parts.network, "margin", 0)))
     blocks = [joined(grid, _answers(some, image, batch)) for grid, some in alike.items()]
-    return way, _bands(image.size[1], blocks[0] if len(blocks) == 1 else added(blocks))
+    return way, _bands(image.size[1], blocks[0] if len(blocks) == 1 else added(blocks, image.size[1]))
 
 
 def _ready(voters: Sequence[Voter], plans: Sequence[Plan], batch: int, path: str) -> tuple[list[Voter], Way]:

@@ -60,10 +60,12 @@ def test_grids_of_one_image_are_added_in_whole_rows():
     torch.manual_seed(0)
     answers = [[torch.randn(2, *grid.side) for _ in grid.windows()] for grid in GRIDS[:4]]
     found, last = np.full((2, 30, 41), np.nan), 0
-    for y, x, block in added([joined(grid, iter(own)) for grid, own in zip(GRIDS, answers, strict=False)]):
+    for y, x, block in added([joined(grid, iter(own)) for grid, own in zip(GRIDS, answers, strict=False)], 41):
         assert (y, x) == (last, 0) and 0 < block.shape[1] <= 12 and block.shape[2] == 41
         last, found[:, y : y + block.shape[1]] = y + block.shape[1], block.numpy()
     expected = sum(slow(grid, own) for grid, own in zip(GRIDS, answers, strict=False))
+    (one, *_) = added([joined(GRIDS[0], iter(answers[0]))], 41)
+    assert np.abs(one[2].numpy() - slow(GRIDS[0], answers[0])[:, : one[2].shape[1]]).max() < 1e-5
     assert last == 30 and np.abs(found - expected).max() < 1e-5
 
 

@@ -21,6 +21,7 @@ from torch import Tensor
 from hubel.errors import UserError, close_to
 
 JOINS = ("blend", "cut")
+AT_ONCE = 64  # rows of pixels that several grids are added for
 Blocks = Iterator[tuple[int, int, Tensor]]
 
 
@@ -120,31 +121,50 @@ def joined(grid: Grid, answers: Iterator[Tensor]) -> Blocks:
         above = below
 
 
-def added(each: Sequence[Blocks]) -> Blocks:
-    """The sum of what several grids say of one image: blocks (y, 0, (K, h', W)) that end where a row of any grid ends.
+def added(each: Sequence[Blocks], width: int) -> Blocks:
+    """The sum of what several grids say of one image of `width` pixels: blocks (y, 0, (K, h', W)) of at most AT_ONCE
+    rows.
 
-    Kept are whole rows of tiles of each grid: (K, step, W) numbers.
+    Kept is one whole row of tiles of each grid: (K, step, W) numbers.
     """
-    rows = [_whole_rows(blocks) for blocks in each]
-    held: list[Tensor] = [next(own) for own in rows]
+    rows = [_whole_rows(blocks, width) for blocks in each]
+    held: list[Tensor | None] = [next(own) for own in rows]
     y = 0
-    while held:
-        high = min(one.shape[1] for one in held)
-        yield y, 0, torch.stack([one[:, :high] for one in held]).sum(0)
+    while known := [one.shape[1] for one in held if one is not None]:  # all end at the image's last row
+        high = min(AT_ONCE, *known)
+        yield y, 0, _upper(held, high)
         y += high
-        left = [one[:, high:] if one.shape[1] > high else next(own, None) for one, own in zip(held, rows, strict=True)]
-        held = [one for one in left if one is not None]  # all end at the image's last row
+        for i, own in enumerate(rows):
+            held[i] = _below(held[i], high)  # a row that is used up goes before the next one comes
+            if held[i] is None:
+                held[i] = next(own, None)
 
 
-def _whole_rows(blocks: Blocks) -> Iterator[Tensor]:
+def _upper(rows: Sequence[Tensor | None], high: int) -> Tensor:
+    first, *others = (one for one in rows if one is not None)
+    total = first[:, :high].clone()
+    for one in others:
+        total += one[:, :high]
+    return total
+
+
+def _below(row: Tensor | None, high: int) -> Tensor | None:
+    return None if row is None or row.shape[1] == high else row[:, high:]
+
+
+def _whole_rows(blocks: Blocks, width: int) -> Iterator[Tensor]:
     """(K, h', W) for each row of tiles."""
-    some: list[Tensor] = []
+    row: Tensor | None = None
     for _, x, block in blocks:
-        if x == 0 and some:
-            yield torch.cat(some, 2)
-            some = []
-        some.append(block)
-    yield torch.cat(some, 2)
+        if x == 0:
+            if row is not None:
+                yield row
+            row = None  # before the next one is made
+            row = block.new_empty(block.shape[0], block.shape[1], width)
+        assert row is not None
+        row[:, :, x : x + block.shape[2]] = block
+    if row is not None:
+        yield row
 
 
 def fitting(length: int, side: int, overlap: int, stride: int) -> tuple[int, int]:
