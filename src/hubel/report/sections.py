@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from hubel.ops.palette import COLOURS
+from hubel.ops.palette import BACKGROUND, COLOURS
 from hubel.report import figures
 from hubel.report.text import (
     DASH,
@@ -173,8 +173,9 @@ def places(data: ReportData) -> list[dict[str, str]]:
 
 
 def legend(data: ReportData) -> list[tuple[str, int]]:
-    """Names of the classes with the numbers of their colours, where pictures show them."""
-    return [(name, k % COLOURS) for k, name in enumerate(data.dataset.classes)] if data.unit == "pixels" else []
+    """Names of the classes with the numbers of their colours, where pictures show them; the background has none."""
+    classes = data.dataset.classes if data.unit == "pixels" else ()
+    return [(name, k % COLOURS) for k, name in enumerate(classes) if name != BACKGROUND]
 
 
 def calibration(data: ReportData) -> dict[str, Any] | None:
