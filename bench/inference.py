@@ -107,7 +107,7 @@ def hubel(name: str, images: Any, path: str = "fused") -> Runner:
 
     import hubel
     from hubel.data.preprocess import Preprocess
-    from hubel.inference import Prepared, prepared
+    from hubel.prediction.inference import Prepared, prepared
     from hubel.rebuild import Parts
     from hubel.tasks.classification import Classification
 

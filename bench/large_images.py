@@ -92,10 +92,10 @@ def predict(path: Path, out: Path, rows: int | None) -> dict[str, float]:
 
     from hubel.data.preprocess import Preprocess
     from hubel.data.regions import regions
-    from hubel.mask_files import MaskFolder
+    from hubel.prediction.mask_files import MaskFolder
+    from hubel.prediction.tiling import Tiling, Voter, masks_of
     from hubel.rebuild import Parts
     from hubel.tasks.segmentation import Segmentation
-    from hubel.tiling import Tiling, Voter, masks_of
 
     torch.manual_seed(0)
     network = nn.Sequential(nn.Conv2d(3, 16, 3, 2, 1), nn.ReLU(), nn.Conv2d(16, 16, 3, 1, 1), nn.ReLU(),

@@ -170,7 +170,7 @@ def bf16(case: Case) -> Answer:
 
 def onnx(case: Case) -> Answer:
     from hubel.data.preprocess import Preprocess
-    from hubel.export import export
+    from hubel.prediction.export import export
     from hubel.rebuild import Parts
     from hubel.tasks.classification import Classification
 

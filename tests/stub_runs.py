@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hubel.inference import Way
+from hubel.prediction.inference import Way
 
 METRICS = {"dev": {"loss": 0.5, "accuracy": 0.75}, "test": {"loss": float("nan"), "accuracy": 0.5}}
 

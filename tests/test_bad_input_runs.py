@@ -60,7 +60,7 @@ def hurt(path, damage):
 
 
 def command_rows(root):
-    from hubel import cli_runs
+    from hubel.cli import runs as cli_runs
 
     assert len(list_runs(root)) == len(cli_runs.table(root))
     return cli_runs.table(root)

@@ -8,9 +8,9 @@ from small_runs import PLAIN, Quiet, save_folder, save_npz
 
 import hubel
 from hubel import cli
+from hubel.baselines.traditional import baseline
 from hubel.errors import UserError
 from hubel.metrics.paired import of_shares
-from hubel.traditional import baseline
 
 
 @pytest.fixture(scope="module")

@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hubel import cli_info
+from hubel.cli import info as cli_info
 from hubel.cli import main
-from hubel.cli_layout import as_text
+from hubel.cli.layout import as_text
 from hubel.errors import UserError
 from hubel.options import fields_by_key
 from hubel.training.run import RunFolder
@@ -70,10 +70,10 @@ def test_every_verb_has_json(words, capfd, tmp_path, monkeypatch):
 
 def test_what_c_libraries_print_stays_out_of_the_document():
     code = (
-        "import os, sys; from hubel import cli, cli_machine\n"
+        "import os, sys; from hubel import cli; from hubel.cli import machine\n"
         "def noisy(command):\n os.write(1, b'from C'); os.system('echo from a child'); print('é')\n"
         " return 0, {'a': 'é'}, None\n"
-        "cli_machine.version = noisy; sys.exit(cli.main(['version', '--json']))"
+        "machine.version = noisy; sys.exit(cli.main(['version', '--json']))"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, env={**os.environ, "PYTHONIOENCODING": "ascii"}

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from hubel import api, cli_layout, cli_training
+from hubel import api
+from hubel.cli import layout as cli_layout
 from hubel.cli import main
+from hubel.cli import training as cli_training
 from hubel.errors import UserError
 from hubel.recipe import Setting
 from hubel.training.run import RunFolder

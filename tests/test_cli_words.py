@@ -2,9 +2,12 @@
 
 import pytest
 
-from hubel import api, cli, cli_commands, cli_help, cli_options, driver
+from hubel import api, cli, driver
+from hubel.cli import commands as cli_commands
+from hubel.cli import help as cli_help
 from hubel.cli import main
-from hubel.cli_options import parse
+from hubel.cli import options as cli_options
+from hubel.cli.options import parse
 from hubel.options import fields_by_key
 
 
@@ -154,7 +157,7 @@ def test_a_networks_other_options_need_a_value(words, message, capsys):
 
 
 def test_places_below_the_current_folder_are_short(capsys, tmp_path, monkeypatch):
-    from hubel import cli_folders
+    from hubel.cli import folders as cli_folders
 
     monkeypatch.chdir(tmp_path)
     here, elsewhere = str(tmp_path / "runs" / "digits-mlp" / "1"), str(tmp_path.parent / "far" / "digits-mlp" / "2")
@@ -165,7 +168,7 @@ def test_places_below_the_current_folder_are_short(capsys, tmp_path, monkeypatch
 
 
 def test_predictions_without_a_confidence_have_no_column_for_it(capsys):
-    from hubel import cli_answers
+    from hubel.cli import answers as cli_answers
 
     cli_answers.predictions([{"image": "a.png", "prediction": "3.5"}])
     assert "confidence" not in capsys.readouterr().out

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hubel import cli
-from hubel.clustered import SMALLEST, descriptions, histogram, named, pixel_baseline, regions_of
+from hubel.baselines.clustered import SMALLEST, descriptions, histogram, named, pixel_baseline, regions_of
 from hubel.data.dataset import Dataset
 from hubel.data.images import ArrayImages
 from hubel.errors import UserError
@@ -82,7 +82,7 @@ def test_small_regions_join_what_is_beside_them():
 
 
 def test_large_images_are_cut_on_a_smaller_one(monkeypatch):
-    monkeypatch.setattr("hubel.clustered.LARGEST", 16)
+    monkeypatch.setattr("hubel.baselines.clustered.LARGEST", 16)
     image = fields().images.read(0).astype(np.float32) / 255
     regions = regions_of(image, kmeans)
     assert regions.shape == (32, 32)

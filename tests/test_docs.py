@@ -13,8 +13,8 @@ import pytest
 from small_runs import save_folder, save_npz
 
 from hubel import api
-from hubel.cli_commands import VERBS
-from hubel.cli_options import Command, parse
+from hubel.cli.commands import VERBS
+from hubel.cli.options import Command, parse
 from hubel.errors import UserError
 
 ROOT = Path(__file__).parents[1]

@@ -10,7 +10,7 @@ from small_runs import PLAIN, Quiet, in_memory, save_npz
 
 import hubel
 from hubel import cli
-from hubel.ensemble import Ensemble
+from hubel.ensembles.ensemble import Ensemble
 from hubel.errors import UserError
 from hubel.metrics.interval import wilson
 from hubel.options import flatten_nested

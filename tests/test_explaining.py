@@ -16,9 +16,9 @@ from hubel.cli import main
 from hubel.data.preprocess import Preprocess
 from hubel.errors import UserError
 from hubel.explain.picture import laid_over, picture
-from hubel.explaining import explain_images, save_pictures
 from hubel.models.base import Head, Network
 from hubel.nn.pooling import GlobalAveragePool
+from hubel.prediction.explaining import explain_images, save_pictures
 from hubel.rebuild import Parts
 from hubel.tasks.binary import Binary
 from hubel.tasks.classification import Classification

@@ -10,11 +10,11 @@ from small_runs import save_folder, squares
 from torch import nn
 
 import hubel
-from hubel import export as exporting
 from hubel.cli import main
 from hubel.data.preprocess import Preprocess
 from hubel.errors import UserError
 from hubel.models.convnet import convnet
+from hubel.prediction import export as exporting
 from hubel.rebuild import Parts
 from hubel.tasks.base import Task
 from hubel.tasks.classification import Classification

@@ -11,9 +11,10 @@ import pytest
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "hubel"
 HEAVY = {"torch", "numpy", "rich", "cv2", "PIL", "sklearn", "safetensors", "jinja2"}
-LIGHT = ("__init__", "__main__", "waiting", "errors", "recipe", "options", "names", "cli", "cli_commands", "cli_help",
-         "cli_options", "cli_runs", "cli_layout", "cli_scores", "cli_answers", "cli_layers", "cli_training",
-         "cli_evaluate", "cli_predict", "cli_data", "cli_info", "cli_folders", "cli_machine", "doctor",
+LIGHT = ("__init__", "__main__", "waiting", "errors", "recipe", "options", "names", "cli/__init__",
+         "cli/commands", "cli/help",
+         "cli/options", "cli/runs", "cli/layout", "cli/scores", "cli/answers", "cli/layers", "cli/training",
+         "cli/evaluate", "cli/predict", "cli/data", "cli/info", "cli/folders", "cli/machine", "doctor",
          "training/atomic", "training/history", "training/machine", "training/manifest", "training/progress",
          "training/run", "training/places")  # fmt: skip
 

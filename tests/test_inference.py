@@ -7,15 +7,15 @@ import pytest
 import torch
 from torch import nn
 
-from hubel import inference
 from hubel.data.preprocess import Preprocess
 from hubel.errors import UserError
-from hubel.inference import TOLERANCE, Prepared, Way, choose, prepared
 from hubel.models.alive import peak_bytes
 from hubel.models.convnet import convnet
 from hubel.models.densenet import densenet_bc40
 from hubel.models.preact_cifar import preact_resnet20
 from hubel.models.surgery.lean import working_bytes
+from hubel.prediction import inference
+from hubel.prediction.inference import TOLERANCE, Prepared, Way, choose, prepared
 from hubel.rebuild import Parts
 from hubel.tasks.classification import Classification
 from hubel.tasks.joint import Joint

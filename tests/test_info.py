@@ -13,7 +13,9 @@ from PIL import Image
 from torch import nn
 
 import hubel
-from hubel import catalogue, cli_info, cli_layers, information, names
+from hubel import catalogue, information, names
+from hubel.cli import info as cli_info
+from hubel.cli import layers as cli_layers
 from hubel.cli import main
 from hubel.errors import UserError
 from hubel.report import network_page, volumes

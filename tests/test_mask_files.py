@@ -6,14 +6,16 @@ from PIL import Image
 from test_tiling import CLASSES, parts, photo
 
 import hubel
-from hubel import cli_options, cli_predict, mask_files
+from hubel.cli import options as cli_options
+from hubel.cli import predict as cli_predict
 from hubel.data import polygons, rle
 from hubel.data.regions import regions
 from hubel.errors import UserError
-from hubel.mask_files import MaskFolder, colours_of
 from hubel.ops.palette import PALETTE
-from hubel.segmented import write_masks
-from hubel.tiling import Tiling, Voter
+from hubel.prediction import mask_files
+from hubel.prediction.mask_files import MaskFolder, colours_of
+from hubel.prediction.segmented import write_masks
+from hubel.prediction.tiling import Tiling, Voter
 
 NAMES = ("background", "cell", "border")
 

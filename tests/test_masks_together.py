@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 import hubel
-from hubel import cli, compared, outcome, voting
-from hubel.ensemble import Ensemble
-from hubel.tiling import Tiling
-from hubel.together import Together
+from hubel import cli, outcome
+from hubel.ensembles import compared, voting
+from hubel.ensembles.ensemble import Ensemble
+from hubel.ensembles.together import Together
+from hubel.prediction.tiling import Tiling
 
 SOURCE = "shapes:kind=segmentation,count=10,size=16x24,classes=2,most=2"
 SHARED = {"task": "segmentation", "epochs": 1, "batch_size": 8, "precision": "fp32", "workers": 0, "progress": "quiet"}
@@ -77,7 +78,7 @@ def test_dropout_samples_share_one_network(runs):
 
 def test_the_rounds_of_an_evaluation_draw_masks_of_their_own(runs, monkeypatch):
     asked, drawing = [], voting.dropping
-    monkeypatch.setattr("hubel.ensemble.MAPS", 1)
+    monkeypatch.setattr("hubel.ensembles.ensemble.MAPS", 1)
     seen = SimpleNamespace(found=SimpleNamespace(index=[]), right=None)
     monkeypatch.setattr(compared, "look", lambda *words: seen)  # intervals take seconds
     monkeypatch.setattr(compared, "rows", lambda *words: [])

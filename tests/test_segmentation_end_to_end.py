@@ -8,12 +8,12 @@ import torch
 
 import hubel
 from hubel.data.shapes import shapes
-from hubel.ensemble import Ensemble
+from hubel.ensembles.ensemble import Ensemble
+from hubel.ensembles.together import Together
 from hubel.errors import UserError
 from hubel.tasks.classification import Classification
 from hubel.tasks.joint import Joint
 from hubel.tasks.segmentation import Segmentation
-from hubel.together import Together
 from hubel.training.callbacks import Callback
 
 SOURCE = "shapes:count=30,size=24x32,classes=3,most=2,kind=segmentation"
@@ -77,7 +77,7 @@ def test_views_are_compared_with_the_single_view(run):
 def test_an_ensemble_judges_maps_a_few_images_at_a_time(run, monkeypatch):
     """Three times the same network is that network; of maps no more than two images' are kept at once."""
     sizes = []
-    monkeypatch.setattr("hubel.ensemble.MAPS", 2)
+    monkeypatch.setattr("hubel.ensembles.ensemble.MAPS", 2)
     add = Together.add
     monkeypatch.setattr(Together, "add", lambda self, found: (sizes.append(len(found)), add(self, found)))
     (judged,) = Ensemble([run, run, run]).evaluate("dev").values()

@@ -7,7 +7,9 @@ import pytest
 from PIL import Image
 from test_sliding import NAMES, Mean, parts_of
 
-from hubel import cli, cli_options, cli_predict, slid
+from hubel import cli, slid
+from hubel.cli import options as cli_options
+from hubel.cli import predict as cli_predict
 from hubel.errors import UserError
 from hubel.ops.palette import PALETTE
 from hubel.sliding import Detection

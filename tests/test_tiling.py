@@ -12,11 +12,11 @@ from hubel.data.preprocess import Preprocess
 from hubel.data.regions import mirrored, regions
 from hubel.errors import UserError
 from hubel.models.base import Network
+from hubel.prediction.tiling import Tiling, Voter, _answers, _Looking, labels, masks_of, plan, scale_of
 from hubel.predictions import Predictions
 from hubel.rebuild import Parts
 from hubel.tasks.base import Task
 from hubel.tasks.segmentation import Segmentation
-from hubel.tiling import Tiling, Voter, _answers, _Looking, labels, masks_of, plan, scale_of
 
 CLASSES = ("sky", "sea", "land", "boat")
 

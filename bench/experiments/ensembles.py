@@ -47,7 +47,7 @@ def trained(dataset: Any, folder: Path, name: str, **options: Any) -> Any:
 
 def judged(name: str, dataset: Any, runs: Any, **options: Any) -> dict[str, Any]:
     """The single networks and what they make together, as plain values."""
-    from hubel.ensemble import Ensemble
+    from hubel.ensembles.ensemble import Ensemble
 
     found = Ensemble(runs, **options).evaluate("test", data=dataset)["test"].settings()
     print(name, *(f"\n  {row['name']}: {row['metrics']['accuracy']:.2%} {row['verdict']}" for row in found["rows"]))

@@ -60,7 +60,7 @@ def trained(asked: Any, data: Any, way: str, seed: int) -> dict[str, Any]:
 
 def from_maps(run: Any, data: Any, index: np.ndarray) -> dict[str, Any]:
     from hubel.explain.boxes import box_of
-    from hubel.explaining import explain_images
+    from hubel.prediction.explaining import explain_images
 
     parts, labels = run.parts(), data.annotations["objects"].labels
     right = np.zeros(len(index), bool)

@@ -10,8 +10,8 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from hubel.explain.picture import enlarged
-from hubel.explaining import folder_for, name_in
 from hubel.ops.palette import PALETTE
+from hubel.prediction.explaining import folder_for, name_in
 from hubel.rebuild import Parts
 from hubel.sliding import OVERLAP, SCALES, THRESHOLD, Detection, objects_in, slides, windows
 from hubel.trained import named, read

@@ -18,19 +18,19 @@ from hubel.data.pixels import convert
 from hubel.data.python import to_array
 from hubel.driver import join_processes
 from hubel.errors import UserError, looked_for
-from hubel.explaining import Explanation, explain_images
-from hubel.export import Exported, export
-from hubel.inference import Prepared, Way, prepared
-from hubel.mask_files import USUAL
 from hubel.options import unflatten
 from hubel.parts import load_dataset
-from hubel.posed import known_boxes, squares_of
+from hubel.prediction.explaining import Explanation, explain_images
+from hubel.prediction.export import Exported, export
+from hubel.prediction.inference import Prepared, Way, prepared
+from hubel.prediction.mask_files import USUAL
+from hubel.prediction.posed import known_boxes, squares_of
+from hubel.prediction.segmented import write_masks
+from hubel.prediction.tiling import Tiling, Voter
 from hubel.rebuild import Parts, load_parts, load_weights
 from hubel.recipe import Recipe
-from hubel.segmented import write_masks
 from hubel.session import Session
 from hubel.source import same_data
-from hubel.tiling import Tiling, Voter
 from hubel.training import distributed
 from hubel.training.run import RunFolder
 
@@ -72,15 +72,15 @@ class Run(RunFolder):
     def network(self) -> nn.Module:
         return self.parts().network
 
-    way: Way | None = None  # how the network ran in the last `evaluate` or `predict`: see hubel/inference.py
+    way: Way | None = None  # how the network ran in the last `evaluate` or `predict`: see prediction/inference.py
 
     def evaluate(
         self, split: str | None = None, data: Any = None, path: str | None = None
     ) -> dict[str, dict[str, float]]:
         """Metrics by split: of one split, of all, or of other data with the same classes.
 
-        Other data without splits counts as "test". `path` is how the network runs (hubel/inference.py): by default as
-        it was trained on the run's own data, whose scores then stay the same, and as fast as can be on other data.
+        Other data without splits counts as "test". `path` is how the network runs (prediction/inference.py): by default
+        as it was trained on the run's own data, whose scores then stay the same, and as fast as can be on other data.
         """
         join_processes(self.recipe.device)
         session = self.session_on(data)
@@ -130,8 +130,8 @@ class Run(RunFolder):
         `images` are paths, PIL images or arrays (H, W), (H, W, C) uint8. Raises UserError naming a file that can't be
         read. Images of any size are brought to the network's size as in training. `path` is how the network runs: the
         fastest that is installed by default, "eager" as it was trained; `way` says what became of it. `boxes` of a
-        network that finds joints: {image: [[x0, y0, x1, y1], …]} or a file of them (hubel/posed.py); then one dict per
-        box, with joints in pixels of the image.
+        network that finds joints: {image: [[x0, y0, x1, y1], …]} or a file of them (prediction/posed.py); then one dict
+        per box, with joints in pixels of the image.
         """
         parts, known = self.parts(), known_boxes(boxes)
         pixels = [(name, read(image, parts)) for name, image in named(images)]
@@ -159,7 +159,7 @@ class Run(RunFolder):
         self, images: Iterable[Any], out: str | Path | None = None, *, files: Sequence[str] = USUAL,
         tiling: Tiling | None = None, large: bool = False, path: str = "auto",
     ) -> list[dict[str, Any]]:  # fmt: skip
-        """A class for every pixel of images of any size: one dict per image; see hubel/segmented.py and tiling.py.
+        """A class for every pixel of images of any size: one dict per image; see prediction/segmented.py and tiling.py.
 
         `images` as in `predict`, and arrays on disk (.npy). `out` is a new folder for the files that `files` names:
         "mask", "overlay", "coco", "polygons", "images"; without it each dict holds the "mask" (H, W) uint8. `large`
@@ -172,7 +172,7 @@ class Run(RunFolder):
         return found
 
     def export(self, path: str | Path) -> Exported:
-        """Write the network as one ONNX file, and compare it with the network; see hubel/export.py.
+        """Write the network as one ONNX file, and compare it with the network; see hubel/prediction/export.py.
 
         Pixels go in, the task's answer comes out; classes, thresholds and the resizing stand in the file's metadata.
         Raises UserError where the extra `export` is not installed or the network can't be exported.

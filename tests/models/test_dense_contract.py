@@ -11,7 +11,6 @@ import torch
 from test_network_contract import NETWORKS, STOCHASTIC, tiny_convnet, tiny_inverted, tiny_photo_resnet
 from torch import nn
 
-from hubel import export as exporting
 from hubel.errors import UserError
 from hubel.models import vgg
 from hubel.models.fcn import fcn8s, fcn16s, fcn32s
@@ -22,6 +21,7 @@ from hubel.models.patchwise import patchwise
 from hubel.models.segnet import segnet
 from hubel.models.unet import unet, unet_plain
 from hubel.models.unet_valid import unet_valid
+from hubel.prediction import export as exporting
 
 SMALL = (10, 8, 6)
 

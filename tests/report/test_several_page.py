@@ -9,7 +9,7 @@ import pytest
 from small_runs import PLAIN, Quiet, save_npz
 
 import hubel
-from hubel.cli_training import _reports
+from hubel.cli.training import _reports
 from hubel.report import several_page
 from hubel.report.several_page import Child, Several
 from hubel.report.text import percent

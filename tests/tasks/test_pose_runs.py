@@ -14,9 +14,9 @@ import hubel
 from hubel.cli import main
 from hubel.data.cutouts import cut, squares
 from hubel.data.shapes import shapes
-from hubel.ensemble import Ensemble, _same
+from hubel.ensembles.ensemble import Ensemble, _same
 from hubel.errors import UserError
-from hubel.posed import squares_of
+from hubel.prediction.posed import squares_of
 from hubel.session import new_session
 from hubel.training import checkpoint
 from hubel.training.callbacks import Callback

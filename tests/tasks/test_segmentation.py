@@ -11,6 +11,7 @@ from small_parts import make_batch
 from torch import Tensor, nn
 
 from hubel.data.shapes import shapes
+from hubel.ensembles.together import Together
 from hubel.errors import UserError
 from hubel.metrics.segmentation import iou
 from hubel.models.base import Network
@@ -20,7 +21,6 @@ from hubel.tasks.classification import Classification
 from hubel.tasks.dense import SegmentationPredictions, mirrored_edge
 from hubel.tasks.joint import Joint, JointPredictions
 from hubel.tasks.segmentation import Segmentation
-from hubel.together import Together
 from hubel.training.evaluate import evaluate, predict
 from hubel.training.step import Trainee, gradients
 from hubel.types import Batch, PixelClasses

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from hubel.cli_layout import print_parts, table, text_of
-from hubel.cli_options import Command
+from hubel.cli.layout import print_parts, table, text_of
+from hubel.cli.options import Command
 
 Outcome = tuple[int, Any, Any]
 

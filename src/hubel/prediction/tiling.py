@@ -24,8 +24,8 @@ from torch import Tensor, nn
 from hubel.data.preprocess import Preprocess
 from hubel.data.regions import Regions, mirrored
 from hubel.errors import UserError
-from hubel.inference import Way, prepared
 from hubel.ops.tiles import Grid, Window, added, fitting, joined
+from hubel.prediction.inference import Way, prepared
 from hubel.rebuild import Parts
 from hubel.training.evaluate import evaluating, predict
 from hubel.types import Batch

@@ -6,8 +6,8 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from hubel.cli_options import Command
-from hubel.cli_scores import compared, metrics
+from hubel.cli.options import Command
+from hubel.cli.scores import compared, metrics
 from hubel.errors import UserError
 
 Outcome = tuple[int, Any, Any]
@@ -48,7 +48,7 @@ def _compare(command: Command, data: Any) -> Outcome:
 
 def together(command: Command, runs: Sequence[str]) -> Any:
     """The ensemble that the flags ask for."""
-    from hubel.ensemble import Ensemble
+    from hubel.ensembles.ensemble import Ensemble
 
     asked = [flag for flag in ("ensemble", "average", "polyak") if command.has(flag)]
     if len(asked) > 1:

@@ -19,22 +19,23 @@ from typing import Any
 
 import numpy as np
 
-from hubel import compared, outcome
+from hubel import outcome
 from hubel.data.loader import Loader
 from hubel.driver import join_processes
+from hubel.ensembles import compared
+from hubel.ensembles.together import Gathered, Together, Uncertainty
+from hubel.ensembles.voting import Member, check_alike, check_ways, common_parts, members_of, name_of
 from hubel.errors import UserError
-from hubel.mask_files import USUAL
-from hubel.posed import Squares, known_boxes, squares_of
+from hubel.prediction.mask_files import USUAL
+from hubel.prediction.posed import Squares, known_boxes, squares_of
+from hubel.prediction.segmented import write_masks
+from hubel.prediction.tiling import Tiling, Voter
 from hubel.rebuild import Parts
-from hubel.segmented import write_masks
 from hubel.session import Session
 from hubel.source import same_data
-from hubel.tiling import Tiling, Voter
-from hubel.together import Gathered, Together, Uncertainty
 from hubel.trained import Run, named, read
 from hubel.training import distributed
 from hubel.training.evaluate import Evaluation
-from hubel.voting import Member, check_alike, check_ways, common_parts, members_of, name_of
 
 MAPS = 32  # images whose maps every member predicts before the next ones
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from hubel.cli_layout import number, print_parts, table, text_of
+from hubel.cli.layout import number, print_parts, table, text_of
 
 
 def metrics(found: Mapping[str, Mapping[str, float]], primary: str | None) -> None:

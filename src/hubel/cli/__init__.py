@@ -22,19 +22,19 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
-from hubel.cli_options import Command, parse
+from hubel.cli.options import Command, parse
 from hubel.errors import UserError
 
 Result = dict[str, Any] | list[Any]
 TORCH = ("train", "resume", "evaluate", "baseline", "predict", "info", "export", "report", "config")  # a long import
 WHERE = {
-    "cli_training": ("train", "resume", "config"),
-    "cli_evaluate": ("evaluate",),
-    "cli_predict": ("predict", "explain"),
-    "cli_data": ("data", "convert", "baseline"),
-    "cli_info": ("info",),
-    "cli_folders": ("runs", "report", "export"),
-    "cli_machine": ("doctor", "version"),
+    "training": ("train", "resume", "config"),
+    "evaluate": ("evaluate",),
+    "predict": ("predict", "explain"),
+    "data": ("data", "convert", "baseline"),
+    "info": ("info",),
+    "folders": ("runs", "report", "export"),
+    "machine": ("doctor", "version"),
 }  # which file has a verb: a function of its name
 TIDYING = 5.0  # seconds after Ctrl-C in which another one changes nothing
 
@@ -47,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with _standard_output(as_json) as output, _remembered_interrupts(arguments is None) as interrupts:
             status, result = _run(words, as_json, interrupts)
             if as_json and result is not None and _first_process() and not (status and _tried_again()):
-                from hubel.cli_layout import as_text
+                from hubel.cli.layout import as_text
 
                 with _showing(words, result):
                     output.write(as_text(result) + "\n")
@@ -159,7 +159,7 @@ def _save_traceback(fault: Exception) -> Path:
 
 
 def _dispatch(words: list[str], as_json: bool, interrupts: list[float]) -> tuple[int, Result | None]:
-    from hubel import cli_help
+    from hubel.cli import help as cli_help
 
     if not words or words[0] in ("--help", "-h", "help"):
         topic = words[1] if len(words) > 1 and not words[1].startswith("-") else None
@@ -183,7 +183,7 @@ def _dispatch(words: list[str], as_json: bool, interrupts: list[float]) -> tuple
 def function_of(verb: str) -> Callable[[Command], tuple[int, Any, Callable[[], Any]]]:
     """What a verb does: from a Command to (exit status, JSON-ready result, function that shows it)."""
     module = next(module for module, verbs in WHERE.items() if verb in verbs)
-    return getattr(importlib.import_module(f"hubel.{module}"), verb)
+    return getattr(importlib.import_module(f"hubel.cli.{module}"), verb)
 
 
 def _print_help(text: str, as_json: bool) -> tuple[int, Result]:

@@ -6,8 +6,8 @@ import textwrap
 from dataclasses import fields
 from typing import get_type_hints
 
-from hubel.cli_commands import RESUME_OPTIONS, VERBS
-from hubel.cli_options import placeholder, unknown_verb
+from hubel.cli.commands import RESUME_OPTIONS, VERBS
+from hubel.cli.options import placeholder, unknown_verb
 from hubel.errors import UserError
 from hubel.options import fields_by_key
 from hubel.recipe import GROUPS, OPEN_GROUPS, Recipe

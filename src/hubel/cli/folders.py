@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hubel import cli_runs
-from hubel.cli_layout import duration, near, number, print_parts, table, text_of
-from hubel.cli_options import Command
+from hubel.cli import runs as cli_runs
+from hubel.cli.layout import duration, near, number, print_parts, table, text_of
+from hubel.cli.options import Command
 from hubel.errors import UserError
 
 Outcome = tuple[int, Any, Any]

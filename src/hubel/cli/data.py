@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hubel.cli_layout import print_parts, table, text_of
-from hubel.cli_options import Command
-from hubel.cli_scores import interval, metrics
+from hubel.cli.layout import print_parts, table, text_of
+from hubel.cli.options import Command
+from hubel.cli.scores import interval, metrics
 from hubel.errors import UserError
 
 Outcome = tuple[int, Any, Any]
@@ -102,7 +102,7 @@ def show_converted(out: str, lost: Sequence[str]) -> None:
 
 def baseline(command: Command) -> Outcome:
     from hubel.api import load_dataset
-    from hubel.traditional import baseline
+    from hubel.baselines.traditional import baseline
 
     flags = command.flags
     dataset = load_dataset(command.words[0], download=command.has("download"))
@@ -136,7 +136,7 @@ def show_baseline(found: Mapping[str, Any]) -> None:
 
 def _pixel_baseline(command: Command, dataset: Any) -> Outcome:
     """Of data with masks: regions by clustering."""
-    from hubel.clustered import USUAL, pixel_baseline
+    from hubel.baselines.clustered import USUAL, pixel_baseline
 
     for word in ("features", "run"):
         if command.has(word):

@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hubel.cli_layers import as_bytes, axes, cells_of, deepest, fitting_depth, rows, short, unit_of
-from hubel.cli_layout import WIDE, print_parts, text_of
-from hubel.cli_options import Command
+from hubel.cli.layers import as_bytes, axes, cells_of, deepest, fitting_depth, rows, short, unit_of
+from hubel.cli.layout import WIDE, print_parts, text_of
+from hubel.cli.options import Command
 from hubel.errors import UserError
 
 Outcome = tuple[int, Any, Any]

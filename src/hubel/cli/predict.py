@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from hubel import cli_answers
-from hubel.cli_evaluate import COMBINING, path_taken, together
-from hubel.cli_options import Command
+from hubel.cli import answers
+from hubel.cli.evaluate import COMBINING, path_taken, together
+from hubel.cli.options import Command
 from hubel.errors import UserError
 
 Outcome = tuple[int, Any, Any]
@@ -48,14 +48,14 @@ def predict(command: Command) -> Outcome:
         found = together(command, [place, *runs]).predict(images, command.flags.get("boxes"))
     else:
         found = _predicted(api.Run.open(place), images, command)
-    return 0, found, lambda: cli_answers.predictions(found)
+    return 0, found, lambda: answers.predictions(found)
 
 
 def _masks(command: Command, place: str, images: list[str], runs: list[str]) -> Outcome:
     """A class for every pixel of each image, written as files."""
     from hubel import api
-    from hubel.mask_files import USUAL
-    from hubel.tiling import Tiling
+    from hubel.prediction.mask_files import USUAL
+    from hubel.prediction.tiling import Tiling
 
     flags = command.flags
     scale = command.number("scale", 1.0) if "scale" in flags else None
@@ -68,7 +68,7 @@ def _masks(command: Command, place: str, images: list[str], runs: list[str]) -> 
         run = api.Run.open(place)
         found = run.masks(images, flags["masks"], **options, path=flags.get("path", "auto"))
         path_taken(run, command)
-    return 0, found, lambda: cli_answers.masks(found, flags["masks"])
+    return 0, found, lambda: answers.masks(found, flags["masks"])
 
 
 def _slid(command: Command, place: str, images: list[str], runs: list[str]) -> Outcome:
@@ -82,7 +82,7 @@ def _slid(command: Command, place: str, images: list[str], runs: list[str]) -> O
     scales = command.numbers("scales", SCALES)
     parts = api.Run.open(place).parts()
     found = slid.find(parts, images, command.flags.get("out"), scales=scales, threshold=threshold, most=most)
-    return 0, found, lambda: cli_answers.slid(found)
+    return 0, found, lambda: answers.slid(found)
 
 
 def _predicted(run: Any, images: list[str], command: Command) -> list[dict[str, Any]]:
@@ -92,7 +92,7 @@ def _predicted(run: Any, images: list[str], command: Command) -> list[dict[str, 
 
 
 def explain(command: Command) -> Outcome:
-    from hubel.explaining import save_pictures
+    from hubel.prediction.explaining import save_pictures
     from hubel.trained import Run
 
     flags, (place, *images) = command.flags, command.words
@@ -100,4 +100,4 @@ def explain(command: Command) -> Outcome:
     made = Run.open(place).explain(images, flags.get("method", "cam"), flags.get("class"), share)
     paths = save_pictures(made, flags.get("out", "explained"))
     found = [{**one.settings(), "picture": str(path)} for one, path in zip(made, paths, strict=True)]
-    return 0, found, lambda: cli_answers.explanations(found)
+    return 0, found, lambda: answers.explanations(found)

@@ -12,9 +12,9 @@ import numpy as np
 
 from hubel.data.decode import MAX_PIXELS
 from hubel.data.regions import Regions, regions
-from hubel.inference import Way
-from hubel.mask_files import USUAL, MaskFolder
-from hubel.tiling import Tiling, Voter, check_dense, masks_of
+from hubel.prediction.inference import Way
+from hubel.prediction.mask_files import USUAL, MaskFolder
+from hubel.prediction.tiling import Tiling, Voter, check_dense, masks_of
 
 
 def write_masks(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from hubel.cli_layout import near, print_parts, table, text_of, words_of
+from hubel.cli.layout import near, print_parts, table, text_of, words_of
 
 SHOWN = 5  # images whose cut-off parts are told
 

@@ -1,8 +1,8 @@
 """What is written of a mask: an index PNG, an overlay, COCO run lengths, COCO polygons, and what its numbers mean.
 
     OUT/masks/NAME.png       8-bit palette: the number of the class, 255 where there is none
-    OUT/overlays/NAME.png    the image in grey under the colours of its classes, at most 4,096 pixels on its longer side;
-                             what is "background" stays as it is
+    OUT/overlays/NAME.png    the image in grey under the colours of its classes, its longer side at most 4,096
+                             pixels; what is "background" stays as it is
     OUT/coco.json            one run-length mask for each class of an image, but for "background"
     OUT/polygons.json        one closed line for each connected region; a hole is cut open along an edge of pixels
     OUT/images/              the images themselves, where asked for: OUT is then a data set

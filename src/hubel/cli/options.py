@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, get_args
 
-from hubel.cli_commands import RESUME_OPTIONS, VERBS
+from hubel.cli.commands import RESUME_OPTIONS, VERBS
 from hubel.errors import UserError, did_you_mean
 from hubel.names import Switch
 from hubel.options import convert, fields_by_key

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from hubel.cli_layout import duration, print_parts, table, text_of, words_of
-from hubel.cli_options import Command
-from hubel.cli_scores import metrics
+from hubel.cli.layout import duration, print_parts, table, text_of, words_of
+from hubel.cli.options import Command
+from hubel.cli.scores import metrics
 
 Outcome = tuple[int, Any, Any]
 SHORT = ("weighted_", "top5", "macro_precision", "macro_recall")  # left out after a training; the report has them

@@ -1,0 +1,1 @@
+"""What needs no network: the traditional pipeline, and segmentation by clustering."""

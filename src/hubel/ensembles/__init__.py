@@ -1,0 +1,1 @@
+"""Several networks, snapshots, dropout masks or views that answer together."""
