@@ -1,7 +1,7 @@
 """The networks that all competitors train, as plain modules; (B, C, H, W) -> (B, K).
 
 LeNet-5 and the small CNN are the ones of hubel's zoo, written out by hand: same layers, same number of weights.
-ResNet-18 (arXiv:1512.03385) is not in the zoo; hubel gets this very module through its API.
+ResNet-18 (arXiv:1512.03385) is written here for everybody; hubel gets this very module through its API.
 """
 
 from __future__ import annotations
