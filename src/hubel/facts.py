@@ -37,7 +37,7 @@ def report_data(
         title=f"{label(session)} on {session.dataset.name}",
         dataset=data_facts(session, evaluations, known.get("classes")),
         model=model_facts(session),
-        task=session.task.name,
+        task=str(session.recipe.task or session.task.name).rpartition(":")[2],  # a joint task by the name of its kind
         primary=primary.metric,
         higher_is_better=primary.higher_is_better,
         metrics={name: e.metrics for name, e in evaluations.items()},

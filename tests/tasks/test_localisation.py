@@ -142,6 +142,7 @@ def test_from_the_command_to_the_page(run, capsys):
     assert {"right", "box.iou", "box.localisation_error", "class.accuracy"} <= set(run.metrics["test"])
     assert run.primary == "box.iou" and run.metrics["test"]["box.iou"] > 0
     page = (run.path / "report.html").read_text()
+    assert "report · localisation" in page
     assert "centre x" in page and "triangle" in page
     saved = np.load(run.path / "predictions" / "test.npz")
     truth, found = saved["target.box.target.source.boxes"], saved["output.parts.box.boxes"]
