@@ -44,7 +44,7 @@ def report_data(
         n={name: len(e.index) for name, e in evaluations.items()},
         intervals={name: intervals(session, e) for name, e in evaluations.items()},
         judged=judged,
-        baseline=constant(session, evaluations, details),
+        baseline=constant(session, evaluations, known),
         test_looks=max(folder.test_looks, 1) if "test" in evaluations else None,
         selected=session.recipe.keep == "best" or session.recipe.regularize.patience is not None,
         history=folder.history,
@@ -68,20 +68,13 @@ def report_data(
 def constant(
     session: Session, evaluations: Mapping[str, Evaluation], details: Mapping[str, Any]
 ) -> values.Baseline | None:
-    """For numbers: the mean absolute error of always answering the median of the training part; for masks: the mean
-    IoU of always answering the class with most pixels there."""
-    learnt, scatter = evaluations.get("train"), details.get("scatter")
-    if learnt is None:
+    """What the best single answer would score on the part that `details` are of, where the task knows one."""
+    learnt = evaluations.get("train")
+    if learnt is None or not details:
         return None
-    if session.task.primary.metric.rpartition(".")[2] == "miou" and "confusion" in details:
-        pixels, most = details["confusion"].sum(1), int(session.task.deciding(learnt.targets)[1].sum(0).argmax())
-        share = float(pixels[most] / max(pixels.sum(), 1) / max((pixels > 0).sum(), 1))
-        return values.Baseline(f"always answering “{details['per_class'][most].name}”", share)
-    if scatter is None or session.task.primary.metric != "mae":
-        return None
-    known = session.task.details(learnt.predictions, learnt.targets, learnt.weights)["scatter"]["truth"]
-    errors = np.abs(scatter.truth - np.nanmedian(known, axis=0))
-    return values.Baseline("always answering the median of the training part", float(np.nanmean(errors, axis=0).mean()))
+    task, targets = session.task.deciding(learnt.targets)
+    found = task.constant(details, targets, learnt.weights)
+    return None if found is None else values.Baseline(*found)
 
 
 def as_values(details: Mapping[str, Any]) -> dict[str, Any]:

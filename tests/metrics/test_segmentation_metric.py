@@ -7,6 +7,7 @@ from scipy import ndimage
 
 from hubel.metrics.boundaries import border_counts, borders, f_scores, near_and_far, reach
 from hubel.metrics.segmentation import PixelCounts, Segmentation, confusions, iou
+from hubel.metrics.segmentation_report import miou_of_one
 from hubel.ops.pixel_maps import labels_in_source, moved
 from hubel.tasks.dense import SegmentationPredictions
 from hubel.types import PixelClasses
@@ -163,3 +164,11 @@ def test_a_photo_is_labelled_in_strips(monkeypatch):
 def test_iou_of_a_class_that_is_nowhere_is_not_measured():
     truth, said = torch.tensor([[0, 0, 1]], dtype=torch.uint8), torch.tensor([[0, 1, 1]], dtype=torch.uint8)
     np.testing.assert_allclose(iou(confusions(truth[None], said[None], 3)[0, :3].numpy()), [0.5, 0.5, np.nan])
+
+
+def test_one_answer_for_every_pixel_scores_its_share_over_the_classes_that_occur():
+    sk = pytest.importorskip("sklearn.metrics")
+    truth = np.array([[0, 0, 0, 1, 1]], np.uint8)
+    confusion = confusions(torch.from_numpy(truth)[None], torch.zeros(1, 1, 5, dtype=torch.uint8), 3)[0, :3].numpy()
+    wanted = sk.jaccard_score(truth.ravel(), np.zeros(5), labels=[0, 1], average="macro")
+    assert miou_of_one(confusion, 0) == pytest.approx(wanted) == 0.3

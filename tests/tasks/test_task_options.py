@@ -294,3 +294,11 @@ def test_accuracy_is_a_ratio_of_sums():
         metric.update(found.take(rows), select(targets, rows), batch.weights[rows])
         share = (above * batch.weights)[rows].sum() / (below * batch.weights)[rows].sum()
         assert metric.compute()["kind.accuracy"] == pytest.approx(float(share), rel=1e-5)
+
+
+def test_the_best_single_number_is_the_median_of_the_training_part():
+    """Absolute errors 1, 1 and 3 of the judged part against the median 2 of 1, 2, 9 (the 50 has weight 0)."""
+    details = {"scatter": {"truth": np.array([[1.0], [3.0], [5.0]])}}
+    learnt, weights = torch.tensor([[1.0], [2.0], [9.0], [50.0]]), torch.tensor([1.0, 1.0, 1.0, 0.0])
+    words, score = Regression(1).constant(details, learnt, weights)
+    assert "median" in words and score == pytest.approx(5 / 3)

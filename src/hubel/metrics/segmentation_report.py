@@ -62,3 +62,9 @@ def place_rows(counts: PixelCounts, weights: np.ndarray) -> list[tuple[str, int,
     near, regions = (part.cpu().numpy()[chosen].sum(0) for part in (counts.near, counts.regions))
     pairs = [*zip(PLACES, near.reshape(2, 2).tolist(), strict=True), *zip(REGIONS, regions.tolist(), strict=True)]
     return [(name, int(n), right / max(n, 1)) for name, (right, n) in pairs]
+
+
+def miou_of_one(confusion: np.ndarray, k: int) -> float:
+    """The mean IoU of always answering k: its share of the pixels of a confusion (K, K), over the classes there."""
+    pixels = confusion.sum(1)
+    return float(pixels[k] / max(pixels.sum(), 1) / max((pixels > 0).sum(), 1))

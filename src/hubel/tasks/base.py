@@ -196,6 +196,13 @@ class Task:
         """
         return {}
 
+    def constant(
+        self, details: Mapping[str, Any], learnt: Any, weights: Tensor | None = None
+    ) -> tuple[str, float] | None:
+        """("always answering …", its score by `primary` where `details` are from): the best by the training targets
+        `learnt`. None where there is none, or the page counts it itself."""
+        return None
+
     def deciding(self, targets: Any) -> tuple[Task, Any]:
         """The task whose metric decides, of several in one, and its own targets."""
         return self, targets

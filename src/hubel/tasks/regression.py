@@ -7,6 +7,7 @@ lowest to the highest target of the training part, predicts Σ p·c. Outputs (B,
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Self
 
@@ -158,6 +159,14 @@ class Regression(Task):
         rows = slice(None) if weights is None else weights > 0
         truth, found = (t[rows].double().cpu().numpy() for t in (targets, predictions.values))
         return {"scatter": {"truth": truth, "prediction": found, "names": self.names}}
+
+    def constant(
+        self, details: Mapping[str, Any], learnt: Tensor, weights: Tensor | None = None
+    ) -> tuple[str, float] | None:
+        """The mean absolute error of always answering the median; `learnt` (B, D) numbers, NaN where none is known."""
+        known = learnt[slice(None) if weights is None else weights > 0].double().cpu().numpy()
+        errors = np.abs(details["scatter"]["truth"] - np.nanmedian(known, axis=0))
+        return "always answering the median of the training part", float(np.nanmean(errors, axis=0).mean())
 
     def truth(self, targets: Tensor, row: int) -> str:
         return _words({name: float(v) for name, v in zip(self.names, targets[row], strict=True)})

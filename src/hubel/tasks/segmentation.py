@@ -8,6 +8,7 @@ without `margin` pixels on each side: the targets are cut by it, and in predicti
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self
@@ -20,7 +21,7 @@ from hubel.data.decode import BadImage
 from hubel.errors import UserError
 from hubel.metrics.segmentation import PixelCounts, iou
 from hubel.metrics.segmentation import Segmentation as Metric
-from hubel.metrics.segmentation_report import class_rows, place_rows
+from hubel.metrics.segmentation_report import class_rows, miou_of_one, place_rows
 from hubel.ops import pixel_losses
 from hubel.ops.palette import compared, overlay, plain_class
 from hubel.ops.pixel_losses import IGNORE, PerImage
@@ -146,11 +147,8 @@ class Segmentation(Task):
         """{term: sums and counts of each image}; scores (B, K, h, w), values (B, h, w), pixel_weights (B, h, w)."""
         c = None if self.class_weights is None else torch.tensor(self.class_weights, device=scores.device)
         nats = partial(pixel_losses.cross_entropy, scores, values, class_weights=c, pixel_weights=pixel_weights)
-        ways = {
-            "cross_entropy": nats,
-            "dice": partial(pixel_losses.dice, scores, values, class_weights=c),
-            "focal": partial(nats, gamma=self.gamma),
-        }
+        overlap = partial(pixel_losses.dice, scores, values, class_weights=c)
+        ways = {"cross_entropy": nats, "dice": overlap, "focal": partial(nats, gamma=self.gamma)}
         return {name: ways[name]() for name in self.factors}
 
     def pixel_weights(self, batch: Batch) -> Tensor | None:
@@ -167,11 +165,8 @@ class Segmentation(Task):
         scores = network(batch.images)
         inside = answered(batch.images, getattr(network, "margin", 0))
         weights = self.pixel_weights(batch)
-        own = self.losses(
-            enlarged(scores, inside),
-            centre(batch.targets.values, inside),
-            None if weights is None else centre(weights, inside),
-        )
+        weights = None if weights is None else centre(weights, inside)
+        own = self.losses(enlarged(scores, inside), centre(batch.targets.values, inside), weights)
         return {name: pixel_losses.term(found, batch.weights, self.factors[name]) for name, found in own.items()}
 
     def predict(self, network: nn.Module, batch: Batch, outputs: Any = None) -> SegmentationPredictions:
@@ -219,6 +214,11 @@ class Segmentation(Task):
         found = {"confusion": confusion, "counted": "pixels", "classes": self.classes}
         return found | {"per_class": class_rows(self.classes, counts, w), "places": place_rows(counts, w)}
 
+    def constant(self, details: Mapping[str, Any], learnt: Tensor, weights: Any = None) -> tuple[str, float]:
+        """Always the class with most pixels; `learnt` (B, K), as `condensed` has them."""
+        most = int(learnt.sum(0).argmax())
+        return f"always answering “{self.classes[most]}”", miou_of_one(details["confusion"], most)
+
     def entropy(self, predictions: Any) -> Tensor | None:
         """−Σ p ln p, the mean over the pixels."""
         if isinstance(predictions, PixelCounts):
@@ -235,11 +235,10 @@ class Segmentation(Task):
         return {"prediction": in_words(shares), "confidence": float(sure), "shares": shares}
 
     def truth(self, targets: Any, row: int) -> str:
-        if isinstance(targets, PixelClasses):
-            values = targets.values[row] if targets.source is None else targets.source[row]
-            targets = torch.bincount(values[values != IGNORE].long(), minlength=self.width)[None]
-            row = 0
-        return in_words(shares_of(targets[row], self.classes))
+        if not isinstance(targets, PixelClasses):
+            return in_words(shares_of(targets[row], self.classes))
+        values = targets.values[row] if targets.source is None else targets.source[row]
+        return in_words(shares_of(torch.bincount(values[values != IGNORE].long(), minlength=self.width), self.classes))
 
     def draw(self, image: np.ndarray, prediction: Any, target: Any = None) -> np.ndarray:
         """Each class in its colour; where the truth is given it stands first, then the answer, then what is wrong."""
