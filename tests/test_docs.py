@@ -94,7 +94,9 @@ def understood(command: Command, line: str) -> None:
         return
     source = next(iter(command.words), "digits")
     known = source.partition(":")[0] in ("digits", "shapes")
-    source = re.sub(r"count=\d+", "count=60", source)  # thousands of scenes take their time to be drawn
+    if source.startswith("shapes"):  # a thousand scenes take their time to be drawn
+        options = [word for word in source.partition(":")[2].split(",") if word and not word.startswith("count=")]
+        source = f"shapes:{','.join([*options, 'count=60'])}"
     source = source if known or Path(source).exists() else "photos"
     given = {key: command.flags[key] for key in ("recipe",) if key in command.flags}
     try:
