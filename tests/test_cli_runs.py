@@ -1,6 +1,7 @@
 """`hubel runs`, and the exit status of every ending."""
 
 import json
+import math
 import signal
 import subprocess
 import sys
@@ -196,3 +197,13 @@ def test_ctrl_c_while_a_library_is_imported(stub, monkeypatch, capsys, lost):
     before = signal.getsignal(signal.SIGINT)
     assert main(["train"]) == 130 and not stub.calls
     assert "hubel: interrupted" in capsys.readouterr().err and signal.getsignal(signal.SIGINT) is before
+
+
+def test_a_table_says_nothing_of_what_was_not_measured():
+    assert [cli_layout.number(value) for value in (None, math.nan, 0.5, 1234.5, 3)] == [
+        "–",
+        "–",
+        "0.5000",
+        "1,234.5",
+        "3",
+    ]

@@ -197,6 +197,10 @@ def test_percent_never_rounds_to_perfect(share, text):
     assert percent(share) == f"{text}\u202f%"
 
 
+def test_a_share_of_nothing_is_no_number():
+    assert percent(math.nan) == "–"
+
+
 def test_figures_as_text():
     values = [61706, 0.065131, 12345.6, -3, None, math.nan]
     assert [figure(v) for v in values] == ["61,706", "0.06513", "12,346", "−3", "None", "not finite"]

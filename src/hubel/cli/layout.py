@@ -57,9 +57,11 @@ def text_of(value: Any) -> Any:
 
 
 def number(value: Any) -> str:
+    if value is None or value != value:  # not measured: a class that no image shows
+        return "–"
     if isinstance(value, float):
         return f"{value:.4f}" if abs(value) < 1000 else f"{value:,.1f}"
-    return "–" if value is None else str(value)
+    return str(value)
 
 
 def duration(seconds: float | None) -> str:

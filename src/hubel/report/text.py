@@ -67,7 +67,9 @@ def is_share(metric: str) -> bool:
 
 
 def percent(share: float, digits: int = 1) -> str:
-    """0.979 -> "97.9 %". What is not quite 0 or 1 never reads "0.0 %" or "100.0 %"."""
+    """0.979 -> "97.9 %"; NaN, a share of nothing -> "–". What is not quite 0 or 1 never reads "0.0 %" or "100.0 %"."""
+    if math.isnan(finite(share)):
+        return DASH
     return f"{points(share, digits)}{THIN}%"
 
 
