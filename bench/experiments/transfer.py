@@ -137,7 +137,7 @@ def main() -> None:
     )
     found = run(asked)
     found = {way: dict(sorted(sizes.items())) for way, sizes in found.items()}
-    common.write("transfer", found, table(found), asked.save)
+    common.write("experiment-transfer", found, table(found), asked.save)
     if asked.save and len(asked.each) > 1:
         draw(found, common.PICTURES / "transfer.svg")
 
