@@ -11,7 +11,7 @@ Label maps (H, W) uint8, 255 where nothing is known.
 
 from __future__ import annotations
 
-from functools import cache
+from functools import lru_cache
 
 import cv2
 import numpy as np
@@ -49,7 +49,7 @@ def near(points: np.ndarray, distance: float) -> np.ndarray:
     return cv2.distanceTransform((~points).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE) <= distance + 1e-4
 
 
-@cache
+@lru_cache(256)  # images of many sizes have many distances
 def disc(distance: float) -> np.ndarray:
     """(2r + 1, 2r + 1) uint8: 1 for the steps from one pixel to another that are no longer than `distance`."""
     r = int(distance + 1e-4)

@@ -113,13 +113,14 @@ def plan(parts: Parts, size: tuple[int, int], asked: Tiling) -> Plan:
 
 @dataclass(frozen=True)
 class Voter:
-    """A network that is asked about every tile: through which views, and what holds meanwhile (dropout that draws)."""
+    """A network that is asked about every tile: through which views, and what holds meanwhile (dropout that draws).
+
+    `during` is given the network and the number of the tiles.
+    """
 
     parts: Parts
     views: str = "single"
-    during: Callable[[nn.Module, int], AbstractContextManager] | None = (
-        None  # of the network, and a number of the tiles
-    )
+    during: Callable[[nn.Module, int], AbstractContextManager] | None = None
 
 
 def labels(
