@@ -26,6 +26,7 @@ from hubel.models.options import Size, wants
 from hubel.models.surgery.convolve import head_in_place
 from hubel.models.unet import covering, without_head
 from hubel.models.vgg import vgg16
+from hubel.nn.pointwise import Pointwise
 
 CLASSIFIER_SIDE = 224  # pixels, where a classifier doesn't say what it wants
 
@@ -60,7 +61,7 @@ class FusedUp(nn.Module):
     def __init__(self, channels: Sequence[int], strides: Sequence[int], read: Sequence[int], outputs: int):
         super().__init__()
         self.read = tuple(read)
-        self.scores = nn.ModuleList(nn.Conv2d(channels[i], outputs, 1) for i in read)
+        self.scores = nn.ModuleList(Pointwise(channels[i], outputs) for i in read)
         steps = [strides[b] // strides[a] for a, b in pairwise(read)]
         self.ups = nn.ModuleList(BilinearUp(outputs, step) for step in steps)
         self.enlarge = BilinearUp(outputs, strides[read[0]])
