@@ -13,7 +13,7 @@ from hubel.settle import facts_of, settle
 from hubel.training.auto import Facts
 
 PHOTOS = Facts(
-    n_train=9000, has_dev=True, height=32, width=32, channels=3, same_size=True, columns=("label",), classes=10,
+    n_train=9000, n_dev=1000, height=32, width=32, channels=3, same_size=True, columns=("label",), classes=10,
     wanted=None, mirror=True, mirror_reason="photos",
 )  # fmt: skip
 
@@ -170,3 +170,22 @@ def test_a_recipe_mirrors_only_what_keeps_its_label(dataset, flip):
     assert settings["augment.flip"].value == flip
     assert settings["views"].value == ("mirror" if flip == "random" else "single")
     assert settle([], grey, "fashion-mnist", dataset)["augment.flip"].value == "random"  # asked for by name
+
+
+@pytest.mark.parametrize(
+    ("facts", "asked", "keep", "why"),
+    [
+        ({"n_dev": 0}, {}, "last", "no dev part"),
+        ({"n_dev": 90}, {}, "last", "90 dev images are too few"),
+        ({"n_dev": 1000}, {}, "best", "dev part"),
+        ({"n_dev": 90}, {"schedule.name": "cosine"}, "last", "falls to 0"),
+        ({"n_dev": 90}, {"schedule.name": "constant"}, "best", "does not fall"),
+        ({"n_dev": 90}, {"schedule.final": 0.1}, "best", "does not fall"),
+        ({"n_dev": 90}, {"regularize.patience": 3}, "best", "patience 3"),
+        ({"n_dev": 90, "columns": ("mask",)}, {}, "best", "dev part"),  # thousands of pixels in each
+    ],
+)
+def test_few_dev_images_choose_no_epoch_where_the_rate_falls_to_nothing(facts, asked, keep, why):
+    facts = replace(PHOTOS, **{"n_train": 500, **facts})
+    found = settle([("command line", asked)], facts, None, "photos")["keep"]
+    assert (found.value, found.source) == (keep, "auto") and why in found.reason

@@ -64,7 +64,7 @@ def trained(source: str, way: str, each: int, seed: int) -> dict[str, Any]:
         with np.load(run.path / "predictions" / "test.npz") as saved:
             right = saved["output.probabilities"].argmax(1) == saved["target"]
         return {
-            "right": right[np.argsort(saved_index(run))].tolist(),
+            "right": "".join("01"[r] for r in right[np.argsort(saved_index(run))].astype(int)),  # a digit an image
             "accuracy": run.metrics["test"]["accuracy"],
             "epochs": len(run.history),
             "seconds": time.monotonic() - wall,
@@ -109,7 +109,7 @@ def against(results: list[dict[str, Any]], first: list[dict[str, Any]]) -> str:
     from hubel.metrics.paired import of_statistics
 
     count = min(len(results), len(first))
-    a, b = (np.array([r["right"] for r in rows[:count]]).mean(0) for rows in (results, first))
+    a, b = (np.array([[int(c) for c in r["right"]] for r in rows[:count]]).mean(0) for rows in (results, first))
     gap = of_statistics(lambda rows: float(a[rows].mean()), lambda rows: float(b[rows].mean()), len(a), resamples=4000)
     return f"{100 * gap.value:+.1f} ({100 * gap.interval[0]:+.1f} … {100 * gap.interval[1]:+.1f})"
 

@@ -35,7 +35,7 @@ def facts_of(dataset: Dataset) -> auto.Facts:
         reason = "colour photos keep their label when mirrored" if mirror else "grey images may be text or symbols"
     return auto.Facts(
         n_train=len(dataset.splits.get("train", ())) or len(dataset.images),
-        has_dev=len(dataset.splits.get("dev", ())) > 0,
+        n_dev=len(dataset.splits.get("dev", ())),
         height=height,
         width=width,
         channels=channels,

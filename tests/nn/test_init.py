@@ -194,7 +194,7 @@ def test_zero_weights_never_break_symmetry():
     train_a_little(network)
     hidden = network.features[1]
     assert hidden.weight.any()  # it did learn something
-    assert torch.equal(hidden.weight, hidden.weight[:1].expand_as(hidden.weight))
+    assert (hidden.weight - hidden.weight[:1]).abs().max() < 1e-6  # but for what a machine's sums round
     initialise(network, "normal", seed=0)
     train_a_little(network)
     assert (hidden.weight - hidden.weight[:1])[1:].abs().amax(1).gt(1e-3).all()

@@ -159,6 +159,16 @@ def test_gradients_of_filtering(padding):
     assert torch.autograd.gradcheck(lambda x: edges(x, "scharr", padding), pixels)
 
 
+def test_nothing_flows_back_from_flat_parts():
+    pixels = torch.zeros(1, 5, 6, requires_grad=True)
+    with torch.no_grad():
+        pixels[..., 4:] = 1
+    found = edges(pixels)
+    assert not found[..., :3].any() and found[..., 3:5].all()
+    found.sum().backward()
+    assert pixels.grad.isfinite().all() and not pixels.grad[..., :2].any() and pixels.grad[..., 2:].any()
+
+
 @pytest.mark.parametrize("shape", [(5, 4), (2, 3, 5, 4)])
 def test_padding_equals_numpys(shape):
     maps = torch.randn(shape, dtype=torch.float64)

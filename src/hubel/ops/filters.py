@@ -90,8 +90,10 @@ def gradient(images: Tensor, derivative: str = "sobel", padding: str = "mirror")
 
 
 def edges(images: Tensor, derivative: str = "sobel", padding: str = "mirror") -> Tensor:
-    """(…, H, W): the length √(across² + down²) of the gradient."""
-    return torch.hypot(*gradient(images, derivative, padding))
+    """(…, H, W): the length √(across² + down²) of the gradient. Where an image is flat nothing flows back."""
+    across, down = gradient(images, derivative, padding)
+    flat = (across == 0) & (down == 0)  # there the length has no derivative, and torch's would be NaN
+    return torch.hypot(across.masked_fill(flat, 1), down).masked_fill(flat, 0)
 
 
 def _checked(images: Tensor, kernel: Tensor, padding: str) -> tuple[int, int]:

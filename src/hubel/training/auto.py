@@ -13,6 +13,8 @@ from hubel.data.policies import options_of, policy
 from hubel.errors import UserError
 from hubel.recipe import AugmentOptions, Setting
 from hubel.training import auto_dense, auto_machine, auto_objects, auto_transfer
+from hubel.training.judge import weights_to_keep
+from hubel.training.schedule import FALLING
 
 IMAGES_TO_SEE = 600_000  # where no recipe was measured: epochs = this / n, between 5 and 100
 
@@ -22,7 +24,7 @@ class Facts:
     """What the rules look at."""
 
     n_train: int
-    has_dev: bool
+    n_dev: int  # images that are held out, 0 where there is no such part
     height: int  # of the images, the median where they differ
     width: int
     channels: int
@@ -211,9 +213,8 @@ def _views(facts: Facts, get: Callable[[str], Any]) -> tuple[str, str]:
 
 
 def _keep(facts: Facts, get: Callable[[str], Any]) -> tuple[str, str]:
-    if not facts.has_dev:
-        return "last", "there is no dev part to choose by"
-    return "best", "chosen on the dev part"
+    falls = get("schedule.name") in FALLING and not get("schedule.final")
+    return weights_to_keep(facts.n_dev, facts.every_pixel, falls, get("regularize.patience"))
 
 
 RULES: dict[str, Rule] = {

@@ -7,6 +7,26 @@ from typing import Any
 
 from hubel.tasks.base import Objective
 
+TELLING = 1_000  # dev images: with fewer, a share of 0.9 has a standard error of more than a point
+
+
+def weights_to_keep(n_dev: int, every_pixel: bool, falls: bool, patience: int | None) -> tuple[str, str]:
+    """ "last" or "best", and why.
+
+    The best of many epochs on few images is the luckiest one, often from the time of a high rate. A schedule that
+    `falls` to 0 needs nobody to choose: its last weights are those that it was drawn for. Masks are judged at every
+    pixel, so a few images tell there (`every_pixel`).
+    """
+    if not n_dev:
+        return "last", "there is no dev part to choose by"
+    if patience is not None:
+        return "best", f"chosen on the dev part, which also stops the training (patience {patience})"
+    if not falls:
+        return "best", "chosen on the dev part: the rate does not fall to 0 by itself"
+    if n_dev < TELLING and not every_pixel:
+        return "last", f"the rate falls to 0, and {n_dev} dev images are too few to choose an epoch by"
+    return "best", "chosen on the dev part"
+
 
 class Judge:
     """Hears the dev score of each epoch. `patience`: epochs without a better one that are borne; None: any number."""

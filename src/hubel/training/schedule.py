@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 ONECYCLE_START = 1 / 25
 CYCLES = 5  # where the option is left open, fewer in fewer steps
+FALLING = ("cosine", "linear", "cyclic", "onecycle")  # down to `final`, whatever the length
 GAMMA = {"inverse": 1.0, "step": 0.1, "exponential": 0.95}  # where the option is left open
 
 
