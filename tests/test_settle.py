@@ -131,9 +131,9 @@ def test_a_task_of_several_with_masks_is_chosen_for_like_masks_alone(size, more)
 
 
 @pytest.mark.parametrize(
-    ("task", "views"), [("classification", 2), ("segmentation", 0), ("localisation", 0), ("pose", 0)]
+    ("task", "views"), [("classification", 2), ("segmentation", 0), ("localisation", 2), ("pose", 2), ("heatmap", 0)]
 )
-def test_views_are_kept_where_what_is_learnt_does_not_move_with_them(task, views):
+def test_views_are_kept_where_the_head_reads_one_map(task, views):
     facts = replace(PHOTOS, columns=("label", "mask", "objects"))
     found = settle([("command line", {"task": task, "weights": "some.safetensors"})], facts, None, "photos")
     assert found["transfer.views"].value == views

@@ -2,13 +2,13 @@
 
     python bench/experiments/transfer.py --data clothing_dev --save
 
-Each seed draws --each images of every class from the training part; 15 % of them (one of each class at least) choose
-the weights that are kept, the rest is learnt from. The validation part (n = 186) judges only. Compared: the head on
-frozen features of EfficientNet-Lite0 (the package's ImageNet weights), the same refitted with the slice, staged
-fine-tuning of it (with smoothed labels), the same network from random weights, and the network that hubel takes where
-nobody says anything. Intervals: bootstrap over the images that
-judge, of the mean over seeds, paired. The curves of 5, 10, 20 and 60 images are one network after the other, hours on
-two cores; --ways head default --each 60 is done in minutes.
+Each seed draws --each images of every class from the training part; 15 % of them (one of each class at least) are the
+dev part, the rest is learnt from. The validation part (n = 186) judges only. Compared: the head on frozen features of
+EfficientNet-Lite0 (the package's ImageNet weights), staged fine-tuning of it (with smoothed labels), the same network
+from random weights, and the network that hubel takes where nobody says anything. `head_all`, `staged_all` … learn from
+the dev part, too: all settings were chosen before, so nothing is left to decide (--split.dev 0). Intervals: bootstrap
+over the images that judge, of the mean over seeds, paired. The curves of 5, 10, 20 and 60 images are one network after
+the other, hours on two cores; --ways head default --each 60 is done in minutes.
 """
 
 from __future__ import annotations
@@ -27,20 +27,25 @@ from plot import Line, Panel, figure
 LITE0 = {"model": "efficientnet_lite0", "weights": "lite0"}
 WAYS: dict[str, dict[str, Any]] = {
     "head": {**LITE0, "transfer": "head"},
-    "refit": {**LITE0, "transfer": "head", "refit": True},
     "staged": {**LITE0, "transfer": "staged", "task.smoothing": 0.1},
     "groups": {**LITE0, "transfer": "groups"},
     "unfreeze": {**LITE0, "transfer": "unfreeze"},
     "default": {},
     "scratch": {"model": "efficientnet_lite0", "epochs": 40, "size": 224},
 }
-NAMES = {"head": "head on frozen features", "refit": "head, refit with the slice", "staged": "staged",
+ALL = "_all"  # after the name of a way: the slice is learnt from, too, since nothing is left to choose
+NAMES = {"head": "head on frozen features", "staged": "staged",
          "groups": "rates by group", "unfreeze": "unfreezing",
          "default": "default, from nothing", "scratch": "Lite0, from nothing"}  # fmt: skip
 
 
-def drawn(source: str, each: int, seed: int) -> Any:
-    """`each` images of every class, drawn by the seed; dev is a slice of them, test the whole validation part."""
+def named(way: str) -> str:
+    return NAMES[way.removesuffix(ALL)] + (", all" if way.endswith(ALL) else "")
+
+
+def drawn(source: str, each: int, seed: int, held: bool) -> Any:
+    """`each` images of every class, drawn by the seed; dev is a slice of them where one is `held` back, test the whole
+    validation part."""
     import hubel
 
     data = hubel.load_dataset(source)
@@ -48,10 +53,10 @@ def drawn(source: str, each: int, seed: int) -> Any:
     train, dev = [], []
     for k in range(len(data.classes)):
         own = random.permutation(data.splits["train"][labels[data.splits["train"]] == k])[:each]
-        count = max(1, round(0.15 * len(own)))
+        count = max(1, round(0.15 * len(own))) if held else 0
         dev, train = [*dev, *own[:count]], [*train, *own[count:]]
     parts = {"train": np.sort(train), "dev": np.sort(dev), "test": data.splits["dev"]}
-    return data.with_splits({name: np.asarray(index, np.int64) for name, index in parts.items()})
+    return data.with_splits({name: np.asarray(index, np.int64) for name, index in parts.items() if len(index)})
 
 
 def trained(source: str, way: str, each: int, seed: int) -> dict[str, Any]:
@@ -60,7 +65,8 @@ def trained(source: str, way: str, each: int, seed: int) -> dict[str, Any]:
 
     cpu, wall = time.process_time(), time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
-        run = hubel.train(drawn(source, each, seed), out=folder, progress="quiet", seed=seed, **WAYS[way])
+        data, settings = drawn(source, each, seed, not way.endswith(ALL)), WAYS[way.removesuffix(ALL)]
+        run = hubel.train(data, out=folder, progress="quiet", seed=seed, split={"dev": 0.0}, **settings)
         with np.load(run.path / "predictions" / "test.npz") as saved:
             right = saved["output.probabilities"].argmax(1) == saved["target"]
         return {
@@ -83,7 +89,7 @@ def run(asked: Any) -> dict[str, dict[int, list[dict[str, Any]]]]:
     for each in asked.each:
         for seed in asked.seeds:
             for way in asked.ways:
-                settings = {**WAYS[way], "each": each, "seed": seed}
+                settings = {**WAYS[way.removesuffix(ALL)], "each": each, "seed": seed}
                 result = kept(asked.work, f"transfer-{way}-{each}-{seed}", settings,
                               lambda way=way, each=each, seed=seed: trained(asked.data, way, each, seed))  # fmt: skip
                 found[way].setdefault(each, []).append(result)
@@ -117,7 +123,7 @@ def against(results: list[dict[str, Any]], first: list[dict[str, Any]]) -> str:
 def draw(found: dict[str, dict[int, list[dict[str, Any]]]], place: Path) -> None:
     lines = [
         Line(
-            NAMES[way], [(each, statistics.mean(r["accuracy"] for r in results)) for each, results in sizes.items()], i
+            named(way), [(each, statistics.mean(r["accuracy"] for r in results)) for each, results in sizes.items()], i
         )
         for i, (way, sizes) in enumerate(found.items())
         if len(sizes) > 1

@@ -138,9 +138,15 @@ class Batch:
     sizes: Tensor  # (B, 2) int64: height and width of the source image
     matrices: Tensor  # (B, 3, 3) float32: source pixels -> pixels of `images`
     mix: Mix | None = None  # where images were mixed with others: mixup, CutMix
+    size: tuple[int, int] | None = None  # of the images, where kept features (B, …) stand in their place
 
     def __len__(self) -> int:
         return len(self.index)
+
+    @property
+    def input_size(self) -> tuple[int, int]:
+        """Height and width of what the network sees, in whose pixels targets lie."""
+        return self.size or (self.images.shape[2], self.images.shape[3])
 
     def to(self, device: torch.device | str) -> Self:
         return map_tensors(self, lambda tensor: tensor.to(device, non_blocking=True))
@@ -151,6 +157,8 @@ class Batch:
 
 
 def _part(value: Any, start: int, stop: int) -> Any:
+    if isinstance(value, int):
+        return value
     if hasattr(value, "part"):
         return value.part(start, stop)
     if isinstance(value, Mapping):

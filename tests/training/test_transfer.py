@@ -4,8 +4,6 @@ import gc
 import json
 import os
 import weakref
-from dataclasses import replace
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,17 +15,12 @@ from torch import nn
 
 import hubel
 from hubel import announce
-from hubel.data.augment import Augment
-from hubel.data.mixing import Mixing
-from hubel.data.shapes import shapes
 from hubel.errors import UserError
 from hubel.models.resnet_cifar import resnet8
-from hubel.tasks.classification import Classification
-from hubel.tasks.joint import Joint
 from hubel.training import checkpoint, plan
 from hubel.training.callbacks import Callback
+from hubel.training.feature_cut import cut_of
 from hubel.training.feature_table import make_room
-from hubel.training.features import cut_of, obstacle
 from hubel.training.transfer import head_names
 
 NET = {"model": "resnet8", "model.widths": (4, 8), "model.pool": "average", "precision": "fp32"}
@@ -110,24 +103,12 @@ def test_augmented_views_are_kept_too(small, weights, cache, quiet):
 
 
 def test_where_no_features_are_kept_it_is_said(small, weights, cache, quiet):
-    """Where views are asked for: a head of several; mixed images; targets that lie in the image."""
-    labels = Joint({name: Classification(("x", "y", "z")) for name in "ab"})
+    """Where views are asked for; all that forbids them is in test_kept_targets.py."""
     for views in (0, 1):
-        small(weights=str(weights), transfer="head", task=labels, **{**NET, "epochs": 1, "transfer.views": views})
+        options = {**NET, "epochs": 1, "transfer.views": views, "augment.mixup": 0.2}
+        small(weights=str(weights), transfer="head", **options)
     (said,) = [text for text in quiet.said if "No features are kept" in text]
-    assert "no sequence of layers" in said and not list(cache.glob("*.npz"))
-
-
-@pytest.mark.parametrize(
-    ("column", "mixing", "why"), [("label", {}, ""), ("label", {"mixup": 0.2}, "mixed"), ("objects", {}, "moves with")]
-)
-def test_what_can_not_be_computed_once(column, mixing, why):
-    scenes = shapes(count=4, size=16, classes=2, most=1)
-    scenes = replace(scenes, annotations={**scenes.annotations, "label": np.zeros(4, np.int64)})
-    augment = Augment(mixing=Mixing(**mixing))
-    loader = SimpleNamespace(augment=augment, targets=lambda index: scenes.take(column, index))
-    found = obstacle(0, SimpleNamespace(splits={"train": np.arange(4)}, train=loader))
-    assert why in found and bool(why) == bool(found)
+    assert "mixed with others" in said and not list(cache.glob("*.npz"))
 
 
 def test_the_second_view_is_the_mirrored_image(small, weights, cache, quiet):

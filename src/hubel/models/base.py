@@ -19,6 +19,8 @@ from hubel.nn.pooling import GlobalAveragePool
 class Head(nn.Sequential):
     """Layers that read the coarsest map only."""
 
+    coarsest_only = True  # of all heads that have this: the finer maps may be left out
+
     def forward(self, maps: list[Tensor]) -> Tensor:
         return super().forward(maps[-1])
 

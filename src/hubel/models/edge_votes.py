@@ -25,6 +25,8 @@ WIDTH = 128  # channels of the hidden layer
 class EdgeVotes(nn.Module):
     """Reads maps whose last has `channels`; `presence` adds the logit."""
 
+    coarsest_only = True
+
     def __init__(self, channels: int, presence: bool = False):
         super().__init__()
         self.near = nn.Conv2d(channels, WIDTH, 3, padding=1)

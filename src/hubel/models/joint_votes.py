@@ -20,6 +20,8 @@ WIDTH = 128  # channels of the hidden layer
 class JointVotes(nn.Module):
     """Reads maps whose last has `channels`; gives 2·`joints` numbers."""
 
+    coarsest_only = True
+
     def __init__(self, channels: int, joints: int):
         super().__init__()
         self.joints = joints

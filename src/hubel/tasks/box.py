@@ -151,8 +151,7 @@ class Box(Task):
         write_prior(network, np.array([0.0, *START] if self.presence else START))
 
     def loss(self, network: nn.Module, batch: Batch) -> dict[str, Term]:
-        height, width = batch.images.shape[2:]
-        size = batch.weights.new_tensor([[height, width]]).expand(len(batch), 2)
+        size = batch.weights.new_tensor([batch.input_size]).expand(len(batch), 2)
         return self._terms(network(batch.images), batch.targets, batch.weights, size)
 
     def _terms(self, outputs: Tensor, targets: Boxes, weights: Tensor, sizes: Tensor) -> dict[str, Term]:
@@ -172,7 +171,7 @@ class Box(Task):
 
     def predict(self, network: nn.Module, batch: Batch, outputs: Any = None) -> BoxPredictions:
         z, logits = self._split(losses.precise(network(batch.images) if outputs is None else outputs))
-        height, width = batch.images.shape[2:]
+        height, width = batch.input_size
         seen = ops.to_edges(z) * z.new_tensor([width, height, width, height])
         sizes = batch.sizes
         if batch.targets is None or batch.targets.source is not None:

@@ -25,7 +25,7 @@ from hubel.ops import losses
 from hubel.tasks.base import Objective, Task
 from hubel.tasks.checks import check_range
 from hubel.tasks.joints_data import check_joints, labelled
-from hubel.tasks.joints_seen import PosePredictions, in_source, in_view, size_of
+from hubel.tasks.joints_seen import PosePredictions, in_source, in_view
 from hubel.tasks.joints_shown import ANSWER, TRUTH, draw_joints, words
 from hubel.types import Batch, Boxes, Term
 
@@ -107,7 +107,7 @@ class Joints(Task):
 
     def loss(self, network: nn.Module, batch: Batch) -> dict[str, Term]:
         truth = posed(batch.targets, len(self.names))
-        errors = self.errors(losses.precise(network(batch.images)), truth, size_of(batch), margin_of(network))
+        errors = self.errors(losses.precise(network(batch.images)), truth, batch.input_size, margin_of(network))
         return {"joints": losses.term(errors, batch.weights, scale=truth.known)}
 
     def predict(self, network: nn.Module, batch: Batch, outputs: Any = None) -> PosePredictions:
@@ -119,7 +119,7 @@ class Joints(Task):
         error = None
         if batch.targets is not None and batch.targets.source is not None:
             truth = in_view(posed(batch.targets.source, len(self.names)), batch, self.swaps)
-            error = torch.where(truth.known, self.errors(found, truth, size_of(batch), margin), torch.nan)
+            error = torch.where(truth.known, self.errors(found, truth, batch.input_size, margin), torch.nan)
         return PosePredictions(joints, confidence, error)
 
     # How good it is --------------------------------------------------------------------------------------

@@ -43,7 +43,7 @@ class PosePredictions(Predictions):
 
 def in_view(truth: Posed, batch: Batch, swaps: Sequence[int]) -> Posed:
     """True joints of the sources as the batch's images show them, which may be views: mirrors, crops."""
-    there, size = truth.joints[..., :2], truth.joints.new_tensor(size_of(batch)[::-1])
+    there, size = truth.joints[..., :2], truth.joints.new_tensor(batch.input_size[::-1])
     moved = move_points(there, batch.matrices)
     shown = ((moved >= 0) & (moved <= size)).all(-1)
     joints = torch.cat([moved, torch.where(shown, truth.joints[..., 2], 0)[..., None]], -1)
@@ -64,10 +64,6 @@ def in_source(
     if confidence is not None:
         confidence = torch.where(turned[:, None], confidence[:, order], confidence)
     return joints, confidence
-
-
-def size_of(batch: Batch) -> tuple[int, int]:
-    return batch.images.shape[2], batch.images.shape[3]
 
 
 def move_points(points: Tensor, matrices: Tensor) -> Tensor:

@@ -61,7 +61,7 @@ class Pose(Joints):
             write_prior(network, np.full(self.width, 0.5))  # the middle; votes give it whatever the bias
 
     def decoded(self, outputs: Tensor, batch: Batch, margin: int) -> tuple[Tensor, Tensor | None]:
-        height, width = batch.images.shape[2:]
+        height, width = batch.input_size
         return outputs.unflatten(1, (len(self.names), 2)) * outputs.new_tensor([width, height]), None
 
     def errors(self, outputs: Tensor, truth: Posed, size: tuple[int, int], margin: int) -> Tensor:

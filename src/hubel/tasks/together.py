@@ -29,6 +29,11 @@ class MultiHead(nn.Module):
         for name, head in heads.items():
             self.add_module(f"{name}_head", head)
 
+    @property
+    def coarsest_only(self) -> bool:
+        """Does no task read the finer maps?"""
+        return all(getattr(self.of(name), "coarsest_only", False) for name in self.names)
+
     def of(self, name: str) -> nn.Module:
         return self.get_submodule(f"{name}_head")
 

@@ -238,9 +238,7 @@ RULES: dict[str, Rule] = {
     "augment.policy": _policy,
     **{f"augment.{f.name}": _augment(f.name) for f in fields(AugmentOptions) if f.name != "policy"},
     "train_size": _train_size,
-    "transfer.views": lambda facts, get: auto_transfer.views(
-        get, facts.every_pixel or get("task") in auto_objects.ONE_OBJECT
-    ),
+    "transfer.views": lambda facts, get: auto_transfer.views(get, facts.every_pixel or get("task") == "heatmap"),
     "views": _views,
     "keep": _keep,
 }

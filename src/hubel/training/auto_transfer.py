@@ -65,11 +65,11 @@ def decay(get: Get) -> tuple[Any, str]:
     return 0.4, "what is near the input is the most general"
 
 
-def views(get: Get, moves: bool = False) -> tuple[Any, str]:
+def views(get: Get, maps: bool = False) -> tuple[Any, str]:
     if get("transfer.name") in (None, "all"):
         return None, ""
-    if moves:
-        return 0, "what is learnt lies in the image and moves with it, so no features are kept"
+    if maps:
+        return 0, "the head reads maps of several sizes, so no features are kept"
     if get("augment.mixup") or get("augment.cutmix") or get("augment.mosaic") or get("augment.copy_paste"):
         return 0, "mixed images have no features of their own"
     if get("augment.policy") == "none":

@@ -2,8 +2,9 @@
 
     images (B, C, H, W) -> maps -> the head's first layers -> features (B, F), or (B, F, h, w) -> the layers that learn
 
-The file is found again by a hash of everything that the features depend on: the data, the preprocessing, the frozen
-weights, and for augmented views also what is drawn and the seed. Another split or another head uses the same ones.
+Where a head is cut, and where it can't be: feature_cut.py. The file is found again by a hash of everything that the
+features depend on: the data, the preprocessing, the frozen weights, and for augmented views also what is drawn and the
+seed. Another split or another head uses the same ones.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -23,60 +24,18 @@ from torch import Tensor, nn
 from hubel.data.loader import Loader
 from hubel.data.places import cache_folder
 from hubel.data.shares import parts_of
-from hubel.data.targets import columns_of
+from hubel.data.through import targets_through
 from hubel.recipe import Recipe
 from hubel.training import distributed
 from hubel.training.evaluate import evaluating
+from hubel.training.feature_cut import FromFeatures
 from hubel.training.feature_table import Table
 from hubel.training.feed import Data
 from hubel.training.views import mirrored
-from hubel.types import Batch, map_tensors
+from hubel.types import Batch, select
 
 SCHEMA = 2  # of the files; raise it when the same key would mean other numbers
 AT_ONCE = 64  # images a pass
-
-
-def cut_of(network: nn.Module, head: Sequence[str]) -> int | None:
-    """How many layers of `network.head` come before those that learn, `head`; None where it can't be cut there."""
-    layers = getattr(network, "head", None)
-    if not isinstance(layers, nn.Sequential) or not hasattr(network, "maps"):
-        return None
-    places = [int(name.split(".")[1]) for name in head if name.startswith("head.") and name.split(".")[1].isdigit()]
-    if len(places) != len(head) or not places:
-        return None
-    after = [f"head.{name}" for name, _ in layers.named_parameters() if int(name.split(".")[0]) >= min(places)]
-    return min(places) if set(after) == set(head) else None
-
-
-def obstacle(cut: int | None, data: Data) -> str:
-    """Why no view can be computed once for a head that is cut at `cut`; "" where it can.
-
-    Mixed images change what is to be learnt; what lies in the image moves with each view, and its head reads maps.
-    """
-    augment = data.train.augment
-    if augment is not None and not (augment.mixing.plain and augment.collage.plain):
-        return "images are mixed with others"
-    if columns_of(data.train.targets(data.splits["train"][:1])):
-        return "what is learnt lies in the image and moves with it"
-    return "the head is no sequence of layers that ends in those that learn" if cut is None else ""
-
-
-class FromFeatures(nn.Module):
-    """The layers of a network that learn, from the frozen features on. Its state is that of the whole network."""
-
-    def __init__(self, network: nn.Module, cut: int):
-        super().__init__()
-        self.layers = nn.Sequential(*list(network.head.children())[cut:])  # type: ignore[union-attr]
-        self.__dict__["whole"] = network  # no part of this module: saved, but neither moved nor trained with it
-
-    def forward(self, features: Tensor) -> Tensor:
-        return self.layers(features)
-
-    def state_dict(self, *args: Any, **options: Any) -> Any:
-        return self.__dict__["whole"].state_dict(*args, **options)
-
-    def load_state_dict(self, *args: Any, **options: Any) -> Any:
-        return self.__dict__["whole"].load_state_dict(*args, **options)
 
 
 class Features:
@@ -91,7 +50,7 @@ class Features:
         self.views = views if data.train.augment is not None else 1
         self.flips = data.train.augment is not None and data.train.augment.flip == "random"
         self.learner = FromFeatures(network, cut)
-        self.before = list(network.head.children())[:cut]  # type: ignore[union-attr]
+        self.before = list(network.head.children())[:cut] if cut else []  # type: ignore[union-attr]
         self._tables: dict[int, Table] = {}
 
     @property
@@ -119,7 +78,7 @@ class Features:
 
     def sample(self, images: Batch) -> Batch:
         """A batch of images as its features, to measure a step with."""
-        return dataclasses.replace(images, images=self.compute(images.images))
+        return dataclasses.replace(images, images=self.compute(images.images), size=images.input_size)
 
     def table(self, view: int) -> Table:
         """The features of a view, from memory, from disk, or computed now."""
@@ -155,9 +114,11 @@ class Features:
 
     def _weights(self) -> str:
         """Of every tensor before the layers that learn."""
-        learns = {f"head.{name}" for name in self.network.head.state_dict() if int(name.split(".")[0]) >= self.cut}  # type: ignore[union-attr]
+        frozen = {str(number) for number in range(self.cut)}
+        own = self.network.state_dict()
+        learns = {name for name in own if name.startswith("head.") and name.split(".")[1] not in frozen}
         digest = hashlib.sha256()
-        for name, value in self.network.state_dict().items():
+        for name, value in own.items():
             if name not in learns and not name.endswith("num_batches_tracked"):
                 digest.update(f"{name} {tuple(value.shape)}".encode())
                 digest.update(np.ascontiguousarray(value.detach().float().cpu().numpy()).tobytes())
@@ -198,13 +159,18 @@ class FeatureLoader:
         self.features, self.images, self.views = features, images, views
         self.device, self.failed, self.wait_seconds = images.device, images.failed, 0.0
         self.count = images.count
+        self._targets: dict[int, Any] = {}  # of all images of a view: the same in every epoch
 
     def batches(
         self, order: np.ndarray, epoch: int, batch_size: int, start: int = 0, shard: tuple[int, int] = (0, 1),
         drop_last: bool = False,
     ) -> Iterator[Batch]:  # fmt: skip
         """As `Loader.batches`."""
-        table, order = self.features.table(epoch % self.views), np.asarray(order, np.int64)
+        view, order = epoch % self.views, np.asarray(order, np.int64)
+        table = self.features.table(view)
+        if view not in self._targets:
+            self._targets[view] = targets_through(self.images, table.index, table.matrices, table.sizes)
+        targets = self._targets[view]
         weights, lost = np.asarray(self.images.dataset.weights, np.float32), self.features.images.failed()
         for number, slots in enumerate(parts_of(len(order), batch_size, shard=shard, drop_last=drop_last)[start:]):
             filler = not len(slots)
@@ -213,10 +179,10 @@ class FeatureLoader:
             if lost:
                 chosen[[self.images.dataset.images.name(int(i)) in lost for i in index]] = 0
             positions = torch.full((len(index),), -1) if filler else torch.from_numpy(index)
-            targets = map_tensors(self.images.targets(index), lambda t: t.to(self.device))
+            sizes, matrices = table.sizes[rows], table.matrices[rows]
             yield Batch(
-                table.features[rows], targets, positions.to(self.device), chosen.to(self.device), table.sizes[rows],
-                table.matrices[rows],
+                table.features[rows], select(targets, rows), positions.to(self.device),
+                chosen.to(self.device), sizes, matrices, size=self.images.preprocess.size,
             )  # fmt: skip
 
     def close(self) -> None:

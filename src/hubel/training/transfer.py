@@ -27,7 +27,8 @@ from hubel.errors import UserError
 from hubel.models.surgery.freezing import freeze_groups, keep_statistics, unfreeze
 from hubel.models.surgery.groups import LayerGroup, layer_groups
 from hubel.recipe import Recipe, ScheduleOptions, TransferOptions
-from hubel.training.features import Features, cut_of, obstacle
+from hubel.training.feature_cut import cut_of, obstacle
+from hubel.training.features import Features
 from hubel.training.feed import Data
 from hubel.training.schedule import create_schedule
 
@@ -223,7 +224,7 @@ def course_of(
     if len(groups) < 2:
         return Course.plain(network, data, epochs)  # nothing came with the weights but the head
     cut = cut_of(network, head)
-    why_not = obstacle(cut, data) if options.views else ""
+    why_not = obstacle(network, cut, data, options.views) if options.views else ""
     if why_not:
         say(f"No features are kept, since {why_not}: the frozen layers run in every epoch")
     kept = options.views and not why_not
