@@ -65,8 +65,11 @@ def trained(source: str, way: str, each: int, seed: int) -> dict[str, Any]:
 
     cpu, wall = time.process_time(), time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
-        data, settings = drawn(source, each, seed, not way.endswith(ALL)), WAYS[way.removesuffix(ALL)]
-        run = hubel.train(data, out=folder, progress="quiet", seed=seed, split={"dev": 0.0}, **settings)
+        settings, whole = WAYS[way.removesuffix(ALL)], way.endswith(ALL)
+        split = {"split": {"dev": 0.0}} if whole else {}
+        run = hubel.train(
+            drawn(source, each, seed, not whole), out=folder, progress="quiet", seed=seed, **split, **settings
+        )
         with np.load(run.path / "predictions" / "test.npz") as saved:
             right = saved["output.probabilities"].argmax(1) == saved["target"]
         return {

@@ -15,6 +15,7 @@ from hubel.report import page
 from hubel.session import Session
 from hubel.training import distributed
 from hubel.training.evaluate import During, Evaluation, evaluate, evaluating, predict, undisturbed
+from hubel.training.feed import judged_at_once
 from hubel.training.run import RunFolder
 from hubel.types import Batch
 
@@ -32,8 +33,7 @@ def judge(
 ) -> dict[str, Evaluation]:
     """Evaluate the session's network on `splits`, unaugmented, with the recipe's views; `whole`: see `evaluate`."""
     found = {}
-    size = session.recipe.batch_size or 128
-    size = size if session.task.dense else max(size, 256)  # maps of many images at once would fill the memory
+    size = judged_at_once(session.recipe.batch_size or 128, session.task.dense, loader.preprocess.size)
     for name in splits:
         batches = loader.batches(session.dataset.splits[name], 0, size, shard=(distributed.rank(), distributed.world()))
         found[name] = evaluate(

@@ -30,12 +30,11 @@ from hubel.training import distributed
 from hubel.training.evaluate import evaluating
 from hubel.training.feature_cut import FromFeatures
 from hubel.training.feature_table import Table
-from hubel.training.feed import Data
+from hubel.training.feed import Data, judged_at_once
 from hubel.training.views import mirrored
 from hubel.types import Batch, select
 
 SCHEMA = 2  # of the files; raise it when the same key would mean other numbers
-AT_ONCE = 64  # images a pass
 
 
 class Features:
@@ -139,7 +138,7 @@ class Features:
         index, kind = self.index(view), self.kind(view)
         loader = self.images.train if kind == "augmented" else self.images.plain
         self.say(f"Features of {len(index):,} {kind if view else ''} images, computed once".replace("  ", " "))
-        batches: Iterator[Batch] = loader.batches(index, view, AT_ONCE)
+        batches: Iterator[Batch] = loader.batches(index, view, judged_at_once(16, False, loader.preprocess.size))
         if kind == "mirrored":
             batches = map(mirrored, batches)
         parts = [(self.compute(b.images), b.sizes, b.matrices, b.weights) for b in batches]

@@ -34,9 +34,13 @@ class Cut:
         drop_last = n > batch_size >= least and 0 < n % batch_size < least
         return cls(batch_size, drop_last, data.train.count(n, batch_size, drop_last))
 
-    def judged_at_once(self, dense: bool) -> int:
-        """Examples of a batch in evaluation: without gradients more fit, but not where outputs are maps."""
-        return self.batch_size if dense else max(self.batch_size, min(4 * self.batch_size, 512))
+
+PIXELS = 2**21  # that are judged in one pass: 41 images of 224 × 224; more of them take memory and save no time
+
+
+def judged_at_once(batch_size: int, dense: bool, size: tuple[int, int]) -> int:
+    """Images of `size` (h, w) of a batch in evaluation: without gradients more fit, but not where outputs are maps."""
+    return batch_size if dense else max(batch_size, min(4 * batch_size, 512, PIXELS // (size[0] * size[1])))
 
 
 def has_batch_statistics(network: nn.Module) -> bool:

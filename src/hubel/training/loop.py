@@ -18,7 +18,7 @@ from hubel.training import distributed
 from hubel.training.callbacks import Callback
 from hubel.training.descent import Descent
 from hubel.training.evaluate import evaluate
-from hubel.training.feed import Cut, Data, Epochs, Lost
+from hubel.training.feed import Cut, Data, Epochs, Lost, judged_at_once
 from hubel.training.interrupts import AskedToStopError, interrupts, until_asked
 from hubel.training.judge import Judge
 from hubel.training.monitor import NotFiniteError, is_finite
@@ -176,7 +176,8 @@ class Loop:
             return evaluate(self.learner, self.task, self._batches_of(split), autocast=self.descent.autocast).metrics
 
     def _batches_of(self, split: str) -> Iterator[Batch]:
-        batches = self.feed.batches_of(split, self.descent.micro_batch or self.cut.judged_at_once(self.task.dense))
+        at_once = judged_at_once(self.cut.batch_size, self.task.dense, self.data.plain.preprocess.size)
+        batches = self.feed.batches_of(split, self.descent.micro_batch or at_once)
         return until_asked(batches, self.interrupted) if distributed.world() == 1 else batches
 
     def _judge(self, row: Mapping[str, Any]) -> None:
