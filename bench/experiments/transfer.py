@@ -27,6 +27,7 @@ from plot import Line, Panel, figure
 LITE0 = {"model": "efficientnet_lite0", "weights": "lite0"}
 WAYS: dict[str, dict[str, Any]] = {
     "head": {**LITE0, "transfer": "head"},
+    "head256": {**LITE0, "transfer": "head", "size": 256},
     "staged": {**LITE0, "transfer": "staged", "task.smoothing": 0.1},
     "groups": {**LITE0, "transfer": "groups"},
     "unfreeze": {**LITE0, "transfer": "unfreeze"},
@@ -34,7 +35,7 @@ WAYS: dict[str, dict[str, Any]] = {
     "scratch": {"model": "efficientnet_lite0", "epochs": 40, "size": 224},
 }
 ALL = "_all"  # after the name of a way: the slice is learnt from, too, since nothing is left to choose
-NAMES = {"head": "head on frozen features", "staged": "staged",
+NAMES = {"head": "head on frozen features", "head256": "head, 256 pixels", "staged": "staged",
          "groups": "rates by group", "unfreeze": "unfreezing",
          "default": "default, from nothing", "scratch": "Lite0, from nothing"}  # fmt: skip
 

@@ -9,6 +9,7 @@ from small_trainings import blobs
 
 import hubel
 from hubel.training.callbacks import Callback
+from hubel.training.feed import judged_at_once
 
 
 def test_predictions_are_those_that_were_scored(small):
@@ -110,3 +111,18 @@ def test_files_are_read_before_they_are_believed(small):
     assert json.loads((run.path / "config.json").read_text())["schema"] == 1
     assert not list(run.path.rglob(".hubel-*"))
     assert not [p for p in run.path.rglob("*") if p.suffix in (".pt", ".pth", ".pkl", ".bin")]
+
+
+@pytest.mark.parametrize(
+    ("batch", "dense", "size", "wanted"),
+    [
+        (32, False, (224, 224), 41),
+        (8, False, (224, 224), 32),
+        (256, False, (224, 224), 256),  # no smaller than in training, which takes more memory
+        (128, False, (28, 28), 512),
+        (16, False, (28, 28), 64),
+        (16, True, (28, 28), 16),
+    ],
+)
+def test_no_more_is_judged_at_once_than_memory_bears(batch, dense, size, wanted):
+    assert judged_at_once(batch, dense, size) == wanted
