@@ -1,7 +1,8 @@
 """What `auto` means where a training begins with pretrained weights: how much learns, for how long; see transfer.py.
 
 Little data: the head alone, since more would fit what is not there again. More data: the more layers (notes 002, 004).
-Where that changes is a rule of thumb: bench/experiments/transfer.py measures accuracy against images per class.
+Where that changes was measured on photos of clothes (docs/transfer.md): 5 of each class head 62 %, staged 60 %; 10: 71, 70;
+20: 79, 82; 60: 82, 85.
 """
 
 from __future__ import annotations
