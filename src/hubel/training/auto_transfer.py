@@ -1,8 +1,8 @@
 """What `auto` means where a training begins with pretrained weights: how much learns, for how long; see transfer.py.
 
 Little data: the head alone, since more would fit what is not there again. More data: the more layers (notes 002, 004).
-Where that changes was measured on photos of clothes (docs/transfer.md): 5 of each class head 62 %, staged 60 %; 10: 71, 70;
-20: 79, 82; 60: 82, 85.
+Where that changes was measured on photos of clothes (docs/transfer.md): with 5 of each class the head reaches 62 % and
+staged 60 %; with 10 they reach 71 and 70, with 20 79 and 82, with 60 82 and 85.
 """
 
 from __future__ import annotations
