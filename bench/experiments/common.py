@@ -53,12 +53,14 @@ def arguments(what: str, **defaults: Any) -> argparse.Namespace:
     return parser.parse_args()
 
 
-def kept(work: Path, name: str, settings: Mapping[str, Any], make: Callable[[], Any]) -> Any:
-    """What `make()` returns (JSON-ready), or what it returned before with these settings."""
+def kept(work: Path, name: str, settings: Mapping[str, Any], make: Callable[[], Any] | None) -> Any:
+    """What `make()` returns (JSON-ready), or what it returned before with these settings; None without either."""
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode()).hexdigest()[:10]
     place = work / f"{name}-{digest}.json"
     if place.exists():
         return json.loads(place.read_text())
+    if make is None:
+        return None
     started = time.monotonic()
     found = make()
     work.mkdir(parents=True, exist_ok=True)

@@ -8,11 +8,12 @@ EfficientNet-Lite0 (the package's ImageNet weights), staged fine-tuning of it (w
 from random weights, and the network that hubel takes where nobody says anything. `head_all`, `staged_all` … learn from
 the dev part, too: all settings were chosen before, so nothing is left to decide (--split.dev 0). Intervals: bootstrap
 over the images that judge, of the mean over seeds, paired. The curves of 5, 10, 20 and 60 images are one network after
-the other, hours on two cores; --ways head default --each 60 is done in minutes.
+the other, hours on two cores; --ways head default --each 60 is done in minutes. --train no shows what --work holds.
 """
 
 from __future__ import annotations
 
+import functools
 import statistics
 import tempfile
 import time
@@ -94,9 +95,10 @@ def run(asked: Any) -> dict[str, dict[int, list[dict[str, Any]]]]:
         for seed in asked.seeds:
             for way in asked.ways:
                 settings = {**WAYS[way.removesuffix(ALL)], "each": each, "seed": seed}
-                result = kept(asked.work, f"transfer-{way}-{each}-{seed}", settings,
-                              lambda way=way, each=each, seed=seed: trained(asked.data, way, each, seed))  # fmt: skip
-                found[way].setdefault(each, []).append(result)
+                make = functools.partial(trained, asked.data, way, each, seed) if asked.train == "yes" else None
+                result = kept(asked.work, f"transfer-{way}-{each}-{seed}", settings, make)
+                if result is not None:
+                    found[way].setdefault(each, []).append(result)
     return found
 
 
@@ -144,6 +146,7 @@ def main() -> None:
         ways=("head", "staged", "default"),
         each=(60, 20, 10, 5),
         seeds=(0, 1, 2, 3, 4),
+        train="yes",
     )
     found = run(asked)
     found = {way: dict(sorted(sizes.items())) for way, sizes in found.items()}
