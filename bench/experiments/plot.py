@@ -16,10 +16,12 @@ from hubel.report.svg import Frame, Scale, element, fit, path
 
 WIDTH, HEIGHT = 440, 300  # of a panel
 LEFT, RIGHT, TOP, BOTTOM = 52.0, 428.0, 62.0, 258.0
+FEW = 12  # points of a line: up to so many are drawn as dots too
 COLOURS = ("#1f6fb4", "#c8511b", "#2f8f4e", "#8a4fb0", "#a3801a", "#5b6670")
 STYLE = (
     "svg{background:#fff;font:12px system-ui,sans-serif}.line{fill:none;stroke-width:1.8}.thin{stroke-width:1.1;"
-    "stroke-dasharray:4 3}.grid{stroke:#e3e6e8;fill:none}.axis{stroke:#5b6670;fill:none}.tick,.label{fill:#3c4650}"
+    "stroke-dasharray:4 3}.dot{fill:#fff;stroke-width:1.8}"
+    ".grid{stroke:#e3e6e8;fill:none}.axis{stroke:#5b6670;fill:none}.tick,.label{fill:#3c4650}"
     ".head{fill:#1d242a;font-weight:600}" + "".join(f".c{i}{{stroke:{c}}}" for i, c in enumerate(COLOURS))
 )
 
@@ -74,7 +76,12 @@ def _panel(panel: Panel, frame: Frame, x_label: str, y_label: str, shift: int) -
         element("path", class_=f"line c{line.colour}{' thin' if line.thin else ''}", d=path(points, frame.x, frame.y))
         for line, points in zip(panel.lines, clipped, strict=True)
     ]
-    return element("g", head, frame.axes(x_label, y_label), *_legend(panel.lines), *lines,
+    dots = [
+        element("circle", class_=f"dot c{line.colour}", cx=frame.x(a), cy=frame.y(b), r=2.6)
+        for line, points in zip(panel.lines, clipped, strict=True)
+        for a, b in (points if len(points) <= FEW else ())
+    ]
+    return element("g", head, frame.axes(x_label, y_label), *_legend(panel.lines), *lines, *dots,
                    transform=f"translate({shift},0)")  # fmt: skip
 
 
@@ -87,7 +94,7 @@ def _legend(lines: Sequence[Line]) -> list[Markup]:
     """Rows of two names above the panel, each after a piece of its line."""
     parts = []
     for i, line in enumerate(lines):
-        x, y = LEFT + 170 * (i % 2), 30.0 + 14 * (i // 2)
+        x, y = LEFT + 190 * (i % 2), 30.0 + 14 * (i // 2)
         parts.append(element("path", class_=f"line c{line.colour}{' thin' if line.thin else ''}", d=f"M{x},{y}h18"))
         parts.append(element("text", line.name, class_="tick", x=x + 23, y=y + 4))
     return parts
