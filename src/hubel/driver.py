@@ -145,7 +145,7 @@ def _begin_all(session: Session, layers: Layers, folder: RunFolder, job: Job) ->
     children = several.train_children(session.dataset, chosen, folder, train)
     if chosen.refit:
         data, changes = several.refit_dataset(session.dataset), several.refit_options(children, chosen)
-        last = make_session(data, [*layers, ("refit", changes)], job)
+        last = make_session(data, [several.won(session.settings), *layers, ("refit", changes)], job)
         save_parts(last, folder.path / "network.json")
         if distributed.is_main():
             folder.write_splits(data.splits)  # of the network that the folder now holds

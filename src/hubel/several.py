@@ -22,7 +22,7 @@ import numpy as np
 from hubel.data import split
 from hubel.data.dataset import Dataset
 from hubel.errors import UserError
-from hubel.recipe import Recipe
+from hubel.recipe import Recipe, Setting
 from hubel.report import several_page
 from hubel.tasks.base import Objective
 from hubel.training import distributed
@@ -187,6 +187,12 @@ def refit_dataset(dataset: Dataset) -> Dataset:
     """Everything but the test part is learnt from; nothing is left to choose by."""
     splits = {name: index for name, index in dataset.splits.items() if name not in ("dev", "train-dev")}
     return dataset.with_splits({**splits, "train": held(dataset, "train", "train-dev", "dev")})
+
+
+def won(settings: Mapping[str, Setting]) -> tuple[str, dict[str, Any]]:
+    """What was chosen for the first training holds for the second, whatever the rules make of more images."""
+    chosen = {key: s.value for key, s in settings.items() if s.source in ("auto", "recipe") and s.value is not None}
+    return "selection", chosen
 
 
 def refit_options(children: list[RunFolder], recipe: Recipe) -> dict[str, Any]:

@@ -48,7 +48,7 @@ def test_a_refit_is_evaluated_on_the_parts_that_its_network_knew(tmp_path):
     """What it learnt from is its training part; a dev part would be scored on images that were learnt."""
     run = hubel.train("digits", out=tmp_path, refit=True, **SMALL)
     assert {name: len(index) for name, index in run.splits.items()} == {"train": 1438, "test": 359}
-    assert hubel.Run.open(run.path).evaluate() == run.metrics
+    assert hubel.Run.open(run.path).evaluate() == run.metrics  # judged in batches of the size that it learnt with
     chosen = hubel.Run.open(run.path / "selection" / "1")
     assert {name: len(index) for name, index in chosen.splits.items()} == {"train": 1079, "dev": 359, "test": 359}
     learnt = np.load(run.path / "predictions" / "train.npz")["index"]
