@@ -106,6 +106,8 @@ def test_wrong_items(item):
 @pytest.mark.parametrize(("weights", "model"), [
     ("timm:resnet18.a1_in1k", "resnet18"), ("timm:vit_tiny", "timm:vit_tiny"), ("net.pth", "resnet50"),
 ])  # fmt: skip
-def test_weights_without_their_network(weights, model):
+def test_weights_without_their_network(weights, model, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "net.pth").touch()
     with pytest.raises(hubel.UserError, match=f"Say which: --model {model},"):
         hubel.train("digits", weights=weights)

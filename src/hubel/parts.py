@@ -19,7 +19,7 @@ from hubel.data.preprocess import Preprocess
 from hubel.data.targets import check_collage
 from hubel.errors import UserError, did_you_mean, looked_for
 from hubel.models.put_weights import encoder_of, put_into
-from hubel.models.weights import Weights, load
+from hubel.models.weights import Weights, check_word, load
 from hubel.recipe import Recipe, Setting, SplitOptions
 from hubel.tasks.base import Task
 
@@ -156,6 +156,7 @@ def make_weights(asked: Mapping[str, Setting], model: Any, download: bool) -> tu
     word = asked["weights"].value
     if word is None:
         return None, None
+    check_word(str(word))
     name = asked["model"].value or ("efficientnet_lite0" if word == "lite0" else None)
     if name is None and model is None:
         own = str(word).removeprefix(names.TIMM).partition(".")[0]  # timm:resnet18.a1_in1k is a resnet18

@@ -234,6 +234,8 @@ def test_options_that_do_not_fit(small, weights):
         small(weights=str(weights), normalize="image", **NET)
     with pytest.raises(UserError, match="Say which"):
         small(weights=str(weights), model=None)
+    with pytest.raises(UserError, match="got 'lite1'"):
+        small(weights="lite1", model=None)  # a slip is named before a network is asked for
     with pytest.raises(UserError, match="cyclic"):
         small(weights=str(weights), transfer="staged", schedule="cyclic", **NET)
     with pytest.raises(UserError, match="features of images at --size"):

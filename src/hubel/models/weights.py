@@ -71,12 +71,22 @@ def load(word: str, function: Callable[..., Any], *, download: bool = False, ope
     )  # fmt: skip
 
 
-def _find(word: str, function: Callable[..., Any], download: bool, opener: Opener) -> Found:
+def check_word(word: str) -> None:
+    """Raises UserError where `word` can't name weights of any network: a slip, or a file that isn't there."""
     kind, _, name = word.partition(":")
     path = Path(word).expanduser()
-    if path.suffix in SUFFIXES or path.is_file():
-        if not path.is_file():
-            raise UserError(f"There is no file {path.absolute()}; --weights takes {EXPECTED}.")
+    if path.suffix in SUFFIXES and not path.is_file():
+        raise UserError(f"There is no file {path.absolute()}; --weights takes {EXPECTED}.")
+    known = word == "lite0" or kind == "torchvision" or (kind in ("timm", "hf") and name)
+    if not known and not path.is_file():
+        raise UserError(f"--weights takes {EXPECTED}; got '{word}'. For a run of hubel's write --from RUN.")
+
+
+def _find(word: str, function: Callable[..., Any], download: bool, opener: Opener) -> Found:
+    check_word(word)
+    kind, _, name = word.partition(":")
+    path = Path(word).expanduser()
+    if path.is_file():
         return Found(path.absolute(), str(path))
     if word == "lite0":
         if "lite0" not in getattr(function, "peers", {}):
@@ -89,10 +99,7 @@ def _find(word: str, function: Callable[..., Any], download: bool, opener: Opene
     if kind == "torchvision":
         file, images = published.torchvision_file(function, name)
         return Found(_from_torchvision(file, download, opener), f"torchvision's {file}", images)
-    if kind in ("timm", "hf") and name:
-        repository = f"timm/{name}" if kind == "timm" else name
-        return _from_hub(repository, download, opener)
-    raise UserError(f"--weights takes {EXPECTED}; got '{word}'. For a run of hubel's write --from RUN.")
+    return _from_hub(f"timm/{name}" if kind == "timm" else name, download, opener)
 
 
 def package_file() -> Path:
