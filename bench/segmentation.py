@@ -2,19 +2,22 @@
 
     python bench/segmentation.py --data camvid_dev [--epochs 160] [--rounds 5] [--save segmentation]
     python bench/segmentation.py --data camvid_dev --speed-only
-    python bench/segmentation.py --data camvid_dev --quality-only --competitors hubel,smp
+    python bench/segmentation.py --data camvid_dev --quality-only --competitors hubel_whole,smp --seeds 0 1 2 --work DIR
 
 DATA is a folder with train/images, train/masks, val/images, val/masks and a data.yaml (`names`, `ignore`). Speed: each
 competitor is a process that trains one epoch in its turn (A B A B …), after a round that warms up; images/s with all
 that an epoch reads and augments, and hubel / other round by round. Quality: each trains alone, chooses its weights on
 val as its users do, and answers for val's images in their own pixels; the mean IoU of all is counted by scikit-learn.
+With --work the answers are kept there, and a second call trains only what is missing.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -51,11 +54,13 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--epochs", type=int, help="of each training; what hubel chooses where left out")
     parser.add_argument("--batch", type=int, help="images in a batch; what hubel chooses where left out")
     parser.add_argument("--rounds", type=int, default=5, help="measured rounds of one epoch each, after a warm one")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="a training of each; the first one's speed")
+    parser.add_argument("--work", type=Path, help="where answers are kept, so that an interrupted run goes on")
     parser.add_argument("--speed-only", action="store_true", help="no whole training")
     parser.add_argument("--quality-only", action="store_true", help="no rounds of single epochs")
     parser.add_argument("--json", action="store_true", help="one JSON document on standard output")
     parser.add_argument("--save", metavar="NAME", help="write results/NAME.json and .txt")
+    parser.add_argument("--seed", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--as", dest="role", help=argparse.SUPPRESS)  # this process is a competitor
     parser.add_argument("--pipes", help=argparse.SUPPRESS)
     parser.add_argument("--answers", type=Path, help=argparse.SUPPRESS)
@@ -68,14 +73,15 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
 def speed(options: argparse.Namespace, names: Sequence[str]) -> dict[str, Any]:
     """{"images_per_second": {name: [one per round]}, "missing": {name: reason}}; the tuned smp is no other network."""
     chosen = [name for name in names if name != "smp_tuned" or "smp" not in names]
-    players = [Competitor(name, [__file__, *words(options, name)], environment(name)) for name in chosen]
+    seed = options.seeds[0]
+    players = [Competitor(name, [__file__, *words(options, name, seed)], environment(name)) for name in chosen]
     return in_turns(players, options.rounds, "speed")
 
 
-def words(options: argparse.Namespace, name: str) -> list[str]:
+def words(options: argparse.Namespace, name: str, seed: int) -> list[str]:
     """The command line of a competitor's process."""
     given = {"data": options.data, "epochs": options.epochs, "batch": options.batch, "rounds": options.rounds}
-    pairs = [[f"--{key}", str(value)] for key, value in (given | {"seed": options.seed, "as": name}).items()]
+    pairs = [[f"--{key}", str(value)] for key, value in (given | {"seed": seed, "as": name}).items()]
     return [word for pair in pairs for word in pair]
 
 
@@ -107,18 +113,26 @@ def speed_rows(found: Mapping[str, Any], goal: float | None = SPEED_GOAL) -> lis
 
 
 def quality(options: argparse.Namespace, names: Sequence[str]) -> dict[str, Any]:
-    """{name: miou, iou by class, seconds of the training and of the whole process}; reasons in "missing"."""
+    """{name: [miou, iou by class, seconds of the training, parameters of each seed]}; reasons in "missing"."""
     found: dict[str, Any] = {"trained": {}, "missing": {}}
-    for name in names:
-        with tempfile.TemporaryDirectory() as folder:
-            made = Path(folder) / "answers.npz"
-            command = [sys.executable, __file__, *words(options, name), "--answers", str(made)]
-            ended = subprocess.run(command, env={**os.environ, **environment(name)}, stdout=sys.stderr)
-            if ended.returncode or not made.exists():
-                found["missing"][name] = f"its process ended with {ended.returncode}"
-                continue
+    with tempfile.TemporaryDirectory() as folder:
+        place = options.work or Path(folder)
+        place.mkdir(parents=True, exist_ok=True)
+        for seed, name in itertools.product(options.seeds, names):
+            made = place / f"{options.data.name}-{name}-{options.epochs}-{options.batch}-{seed}.npz"
+            if not made.exists():
+                part = made.with_suffix(".part.npz")
+                command = [sys.executable, __file__, *words(options, name, seed), "--answers", str(part)]
+                ended = subprocess.run(command, env={**os.environ, **environment(name)}, stdout=sys.stderr)
+                if ended.returncode or not part.exists():
+                    found["missing"][name] = f"its process ended with {ended.returncode}"
+                    continue
+                part.rename(made)
             with np.load(made, allow_pickle=False) as kept:
-                found["trained"] |= judged(name, dict(kept), options.data)
+                rows = judged(name, dict(kept), options.data)
+            for key, row in rows.items():
+                found["trained"].setdefault(key, []).append(row)
+                print(f"{key}, seed {seed}: mIoU {row['miou']:.4f}", file=sys.stderr, flush=True)
     return found
 
 
@@ -146,15 +160,18 @@ def iou_by_class(data: Path, masks: np.ndarray) -> dict[str, float]:
 
 
 def quality_rows(found: Mapping[str, Any]) -> list[list[str]]:
+    """Means over the seeds; the deviation of the mean IoU where there are several."""
     trained = found["trained"]
-    classes = list(next(iter(trained.values()))["iou"]) if trained else []
-    rows = [["", "mIoU", "minutes", "parameters", *classes]]
-    for name, one in trained.items():
-        each = [f"{one['iou'][word]:.2f}" for word in classes]
-        about = [f"{one['miou']:.4f}", f"{one['seconds'] / 60:.1f}", f"{int(one['parameters']):,}"]
-        rows.append([WHAT.get(name, name), *about, *each])
+    classes = list(next(iter(trained.values()))[0]["iou"]) if trained else []
+    rows = [["", "mIoU", "seeds", "minutes", "parameters", *classes]]
+    for name, seeds in trained.items():
+        miou, minutes = [one["miou"] for one in seeds], statistics.mean(one["seconds"] for one in seeds) / 60
+        spread = f" ± {statistics.stdev(miou):.4f}" if len(miou) > 1 else ""
+        about = [f"{statistics.mean(miou):.4f}{spread}", str(len(miou)), f"{minutes:.1f}"]
+        each = [f"{statistics.mean(one['iou'][word] for one in seeds):.2f}" for word in classes]
+        rows.append([WHAT.get(name, name), *about, f"{int(seeds[0]['parameters']):,}", *each])
     return rows + [
-        [name, "not measured", why[:60], *[""] * (len(classes) + 1)] for name, why in found["missing"].items()
+        [name, "not measured", why[:60], *[""] * (len(classes) + 2)] for name, why in found["missing"].items()
     ]
 
 

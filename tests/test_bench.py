@@ -153,8 +153,12 @@ def test_masks_are_judged_by_counting(tmp_path):
     ]
     assert list(found["smp"]["iou"].values()) == pytest.approx(wanted)
     assert found["smp"]["miou"] == pytest.approx(sum(wanted) / 3) and found["smp_single"]["miou"] == 1
-    rows = quality_rows({"trained": found, "missing": {"hubel": "why"}})
-    assert rows[2][1:] == ["1.0000", "1.5", "5", "1.00", "1.00", "1.00"] and rows[3][:2] == ["hubel", "not measured"]
+    seeds = {"smp": [found["smp"], found["smp_single"]], "smp_single": [found["smp_single"]]}
+    rows = quality_rows({"trained": seeds, "missing": {"hubel": "why"}})
+    assert rows[2][1:] == ["1.0000", "1", "1.5", "5", "1.00", "1.00", "1.00"]
+    assert rows[3][:2] == ["hubel", "not measured"]
+    mean, deviation = (1 + found["smp"]["miou"]) / 2, (1 - found["smp"]["miou"]) / 2**0.5
+    assert rows[1][1:3] == [f"{mean:.4f} ± {deviation:.4f}", "2"] and {len(row) for row in rows} == {8}
     rates = {"hubel": [20.0, 30.0], "hubel_whole": [10.0, 15.0], "smp": [10.0, 10.0]}
     rows = speed_rows({"images_per_second": rates, "missing": {"smp_tuned": "why"}})
     assert rows[3] == ["smp", "10.0 (10.0–10.0)", "2.50 (2.00–3.00)", "1.25 (1.00–1.50)", "≥ 2", "met"]
