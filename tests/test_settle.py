@@ -9,7 +9,12 @@ from hubel.data.dataset import Dataset
 from hubel.data.images import ArrayImages
 from hubel.data.objects import CROWD, Objects
 from hubel.errors import UserError
-from hubel.settle import facts_of, settle
+from hubel.settle import asking, facts_of, settle
+from hubel.tasks.box import Box
+from hubel.tasks.classification import Classification
+from hubel.tasks.joint import Joint
+from hubel.tasks.localisation import localisation
+from hubel.tasks.segmentation import Segmentation
 from hubel.training.auto import Facts
 
 PHOTOS = Facts(
@@ -117,7 +122,7 @@ def test_a_task_of_several_with_masks_is_chosen_for_like_masks_alone(size, more)
     """All but the task's own options; also where there are labels, and as many images as a recipe for these wants."""
     facts = replace(PHOTOS, columns=("mask",), height=size, width=size)
     alone = settle([("command line", more)], facts, None, "masks")
-    several = replace(facts, columns=("label", "mask"), every_pixel=True)
+    several = replace(facts, columns=("label", "mask"), dense=True, every_pixel=True)
     found = settle([("python", {"task": "joint", **more})], several, None, "masks")
     assert found["model"].value == ("unet_plain" if size == 64 and not more else "unet")
     assert (found["train_size"].value is None) == (size == 64) and "task.inverse_frequency" not in found
@@ -126,8 +131,33 @@ def test_a_task_of_several_with_masks_is_chosen_for_like_masks_alone(size, more)
     )
     for key, setting in alone.items():
         assert key.startswith("task") or found[key].value == setting.value, key
-    labels = settle([("python", {"task": "joint"})], replace(several, every_pixel=False), None, "masks")
+    labels = settle([("python", {"task": "joint"})], replace(facts, columns=("label", "mask")), None, "masks")
     assert labels["model"].value == "resnet8"
+
+
+class Leaf(Box):
+    """A task of a user's own."""
+
+
+@pytest.mark.parametrize(
+    ("task", "asked"),
+    [
+        (None, ()),
+        ("my.py:Leaf", ()),  # not known before it is made
+        ("box", ("one_object",)),
+        ("localisation", ("one_object",)),
+        ("heatmap", ("dense", "one_object")),
+        ("segmentation", ("dense", "every_pixel")),
+        (Leaf(), ("one_object",)),
+        (localisation(("cat", "dog")), ("one_object",)),
+        (Joint({"kind": Classification(("a", "b")), "where": Box()}), ()),
+        (Joint({"kind": Classification(("a", "b")), "where": Segmentation(("a", "b"))}), ("dense", "every_pixel")),
+    ],
+)
+def test_rules_know_what_a_task_asks_for(task, asked):
+    """By its name, and as an object: a task of one's own is treated as those it is made of."""
+    found = asking(replace(PHOTOS, columns=("label", "objects", "mask")), task)
+    assert tuple(kind for kind in ("dense", "every_pixel", "one_object") if getattr(found, kind)) == asked
 
 
 @pytest.mark.parametrize(

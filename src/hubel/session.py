@@ -35,7 +35,7 @@ from hubel.parts import (
 from hubel.placing import number_format, place, settings_by_cost
 from hubel.preparation import check_train_size, for_training, make_preprocess, measure
 from hubel.recipe import Recipe, Setting
-from hubel.settle import Layers, facts_of, settle
+from hubel.settle import Layers, asking, facts_of, settle
 from hubel.tasks.base import Task
 from hubel.training.feed import Data
 
@@ -132,7 +132,7 @@ def new_session(
     weights, function = make_weights(asked, model, download)
 
     def settled(examples: Dataset, task: Task | None) -> dict[str, Setting]:
-        facts = replace(facts_of(examples), every_pixel=task is not None and task.every_pixel)
+        facts = asking(facts_of(examples), task)
         facts = facts if weights is None else replace(facts, pretrained=weights.images.size)
         return with_whole_paths(settle(layers, facts, recipe_name, examples.name))
 

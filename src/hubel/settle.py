@@ -18,9 +18,10 @@ from hubel.data.objects import Objects
 from hubel.errors import UserError
 from hubel.options import convert, flatten, flatten_nested, reject_what_does_not_apply, settings_of
 from hubel.recipe import OPEN_GROUPS, Recipe, Setting
-from hubel.training import auto, auto_objects
+from hubel.training import auto
 
 IMAGES, SIDES = (5_000, 200_000), (16, 64)  # how far from what they were measured on recipes are trusted
+ASKED = ("dense", "every_pixel", "one_object")  # traits of a task (tasks/base.py) that rules look at
 Layers = list[tuple[str, Mapping[str, Any]]]  # (where from, flat options); later ones win
 
 
@@ -64,6 +65,7 @@ def _objects_of(dataset: Dataset) -> dict[str, Any]:
 def settle(layers: Layers, facts: auto.Facts, recipe_name: str | None, dataset: str) -> dict[str, Setting]:
     """Defaults, then the measured recipe that fits, then what the user set; the rest by the rules of `auto`."""
     asked = settings_of(layers)
+    facts = asking(facts, auto.task_of(facts, asked))
     name, reason = choose_recipe(recipe_name, facts, dataset, asked)
     settings = settings_of([("default", flatten(Recipe()))])
     if name is not None:
@@ -74,8 +76,7 @@ def settle(layers: Layers, facts: auto.Facts, recipe_name: str | None, dataset: 
         measured = settings_of([("recipe", fitting)])
         settings |= {key: replace(setting, reason=f"{name}: {reason}") for key, setting in measured.items()}
     settings |= {key: setting for key, setting in asked.items() if setting.value is not None or key not in settings}
-    every_pixel = asks_every_pixel(auto.task_of(facts, settings), facts)
-    facts = replace(facts, wanted=wanted_size(settings["model"].value), every_pixel=every_pixel)
+    facts = replace(asking(facts, auto.task_of(facts, settings)), wanted=wanted_size(settings["model"].value))
     settings = auto.resolve(settings, facts)
     reject_what_does_not_apply(settings)
     listed = settings["quarantine"]
@@ -90,10 +91,11 @@ def settle(layers: Layers, facts: auto.Facts, recipe_name: str | None, dataset: 
     return settings
 
 
-def asks_every_pixel(task: str, facts: auto.Facts) -> bool:
-    """Whether the task by name, or the one that `facts` tell of, wants a class for every pixel."""
-    found = names.resolve(names.TASKS, task) if task in names.TASKS else None
-    return facts.every_pixel or getattr(found, "every_pixel", False)
+def asking(facts: auto.Facts, task: Any) -> auto.Facts:
+    """`facts` with what a task asks for, too; it is given itself, by its name, or None."""
+    found = names.resolve(names.TASKS, task) if isinstance(task, str) and task in names.TASKS else task
+    asked: dict[str, Any] = {kind: getattr(facts, kind) or getattr(found, kind, False) for kind in ASKED}
+    return replace(facts, **asked)
 
 
 def wanted_size(model: Any) -> int | None:
@@ -125,13 +127,13 @@ def choose_recipe(
 
 
 def _recipe_for(facts: auto.Facts, dataset: str, task: str) -> tuple[str | None, str]:
-    if task in auto_objects.ONE_OBJECT:
+    if facts.one_object:
         return "one-object", f"the task {task}"
     if dataset in names.RECIPES:
         return dataset, "measured on this dataset"
     sides = (facts.height, facts.width)
     alike = facts.same_size and SIDES[0] <= min(sides) and max(sides) <= SIDES[1]
-    if alike and asks_every_pixel(task, facts):
+    if alike and facts.every_pixel:
         return "small-masks", f"masks of one size, {SIDES[0]} to {SIDES[1]} pixels"
     if "label" not in facts.columns or not alike or not IMAGES[0] <= facts.n_train <= IMAGES[1]:
         return None, ""

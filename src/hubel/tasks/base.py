@@ -74,6 +74,7 @@ class Task:
     primary: Objective = Objective("loss", higher_is_better=False)
     dense: bool = False  # whether its outputs are maps (B, width, h, w), not one row (B, width) per image
     every_pixel: bool = False  # whether each pixel of an image has a target, if only by one task of several
+    one_object: bool = False  # whether it looks for the one object of an image
     mixes: bool = False  # whether its loss knows mixed images: `mixed` below
     measure: str = "loss"  # what `scores` are called in galleries
 

@@ -79,6 +79,7 @@ class Box(Task):
     target: str = "objects"
 
     name = "box"
+    one_object = True
     primary = Objective("iou")
 
     def __post_init__(self) -> None:

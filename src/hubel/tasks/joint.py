@@ -57,8 +57,8 @@ class Joint(Task):
             if task.players():
                 raise UserError(f"The task '{name}' has several optimisers; it can't share a backbone. Train it alone.")
         first = self.decides or next(iter(tasks))
-        for kind in ("dense", "every_pixel"):
-            object.__setattr__(self, kind, any(getattr(task, kind) for task in tasks.values()))
+        for kind, many in (("dense", any), ("every_pixel", any), ("one_object", all)):
+            object.__setattr__(self, kind, many(getattr(task, kind) for task in tasks.values()))
         own = tasks[first].primary
         object.__setattr__(self, "primary", Objective(f"{first}.{own.metric}", own.higher_is_better))
 

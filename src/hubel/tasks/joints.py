@@ -49,6 +49,7 @@ class Joints(Task):
     sigmas: tuple[float, ...] = ()  # of OKS
 
     target: str = "objects"
+    one_object = True
     primary = Objective("pck")
     measure = "mean distance"
 

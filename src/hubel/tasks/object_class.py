@@ -28,6 +28,7 @@ class ObjectClass(Classification):
     target: str = "objects"
 
     name = "object_class"
+    one_object = True
     mixes = False
 
     def accepts(self, dataset: Dataset) -> None:

@@ -38,7 +38,9 @@ class Facts:
     traits: Mapping[str, Any] = field(default_factory=dict)  # what else the dataset says of its images
     crowded: int = 0  # images that show several objects
     joints: int = 0  # labelled keypoints of an object, 0 where no object has any
-    every_pixel: bool = False  # does the task, or one of those within it, ask for a class at every pixel?
+    dense: bool = False  # what the task asks for, as its traits of these names say: maps,
+    every_pixel: bool = False  # a class at every pixel, if only by one task of several,
+    one_object: bool = False  # the one object of an image
 
 
 Rule = Callable[[Facts, Callable[[str], Any]], tuple[Any, str]]
@@ -122,7 +124,7 @@ def _epochs(facts: Facts, get: Callable[[str], Any]) -> tuple[int, str]:
         return auto_transfer.epochs(facts.n_train, get)
     if facts.every_pixel:
         return auto_dense.epochs(facts)
-    if get("task") in auto_objects.ONE_OBJECT:
+    if facts.one_object:
         return auto_objects.epochs(facts.n_train)
     epochs = round(min(max(IMAGES_TO_SEE / max(facts.n_train, 1), 5), 100))
     return epochs, f"until {IMAGES_TO_SEE:,} images are seen, {facts.n_train:,} an epoch, in 5 to 100 epochs"
@@ -238,7 +240,7 @@ RULES: dict[str, Rule] = {
     "augment.policy": _policy,
     **{f"augment.{f.name}": _augment(f.name) for f in fields(AugmentOptions) if f.name != "policy"},
     "train_size": _train_size,
-    "transfer.views": lambda facts, get: auto_transfer.views(get, facts.every_pixel or get("task") == "heatmap"),
+    "transfer.views": lambda facts, get: auto_transfer.views(get, facts.dense),
     "views": _views,
     "keep": _keep,
 }

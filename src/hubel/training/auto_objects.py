@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from hubel.errors import UserError
 
-ONE_OBJECT = ("localisation", "box", "pose", "heatmap")  # tasks by name that look for the one object of an image
 TO_SEE = 30_000  # images: epochs = this / n, between 10 and 100
 
 
