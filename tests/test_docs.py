@@ -51,7 +51,7 @@ def blocks(page: Path, language: str) -> list[Block]:
 
 def commands(page: Path) -> list[str]:
     """Every command line of hubel on a page, in blocks and in running text; those with "…" are no whole commands."""
-    lines = [line for block in blocks(page, "bash") for line in block.text.splitlines()]
+    lines = [line for block in blocks(page, "bash") for line in block.text.replace("\\\n", " ").splitlines()]
     lines = [line.partition("-m ")[2] if line.startswith(("torchrun ", "python ")) else line for line in lines]
     lines = [line.split("&& ")[-1] for line in lines]
     lines += INLINE.findall(page.read_text())
