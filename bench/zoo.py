@@ -3,7 +3,8 @@
 python bench/zoo.py [NAME ...] [--without onnx,parity,compile] [--save zoo]     (the whole zoo: some hours on one core)
 
 Per network, on small random images (the smallest of SIDES that it takes):
-    shapes    logits and maps at two sizes; `channels` and `strides` as promised (one size for dense heads on pixels)
+    shapes    logits, of an image or of every pixel, and maps at two sizes; `channels` and `strides` as promised
+              (one size for dense heads on pixels)
     gradients reach every parameter, auxiliary heads too, and are finite
     saved     safetensors and back: bit-equal outputs
     seed      the same seed: bit-equal weights and outputs
@@ -101,7 +102,7 @@ def shapes(case: Case) -> Answer:
             if side == case.side:
                 raise
             continue
-        _expect(logits.shape == (2, case.classes), f"logits {tuple(logits.shape)}")
+        _expect(logits.shape[:2] == (2, case.classes) and logits.ndim in (2, 4), f"logits {tuple(logits.shape)}")
         _expect(bool(torch.isfinite(logits).all()), "logits are not finite")
         _expect([m.shape[1] for m in maps] == list(network.channels), "channels of the maps")
         for found, stride in zip(maps, network.strides, strict=bool(network.strides)):
@@ -115,7 +116,11 @@ def gradients(case: Case) -> Answer:
     network = case.make().train()
     images, targets = case.images(8), torch.arange(8) % case.classes
     maps = network.maps(images)
-    loss = F.cross_entropy(network.head(maps), targets)
+    logits = network.head(maps)
+    if logits.ndim == 4:  # at every pixel
+        loss = F.cross_entropy(logits, targets[:, None, None].expand(-1, *logits.shape[2:]))
+    else:
+        loss = F.cross_entropy(logits, targets)
     if hasattr(network, "auxiliary"):
         loss = loss + 0.3 * sum(F.cross_entropy(logits, targets) for logits in network.auxiliary(maps))
     loss.backward()
