@@ -112,7 +112,7 @@ def test_small_masks_are_seen_at_their_own_resolution(changes, asked, wanted):
     facts = replace(PHOTOS, columns=("mask",), n_train=600, height=64, width=64)
     found = settle([("command line", asked)], replace(facts, **changes), None, "masks")
     assert tuple(found[key].value for key in ("model", "epochs", "batch_size")) == wanted
-    assert found["optimizer.lr"].value == (0.005 if wanted[0] == "unet_plain" else 0.002)
+    assert found["optimizer.lr"].value == (0.005 if wanted[0] == "unet_plain" else 0.0007)
     assert "erased" not in found["augment.shift"].reason and found["augment.cutout"].value == 0
 
 

@@ -168,6 +168,8 @@ def _lr(facts: Facts, get: Callable[[str], Any]) -> tuple[float, str]:
         return auto_transfer.FASTER_BY * LEARNING_RATES[name], (
             f"{auto_transfer.FASTER_BY} times the usual rate of {name}: all but the head learns at a part of it"
         )
+    if name == "adamw" and get("model") == "unet" and get("weights") is None:
+        return auto_dense.RATE, f"of U-Nets; {LEARNING_RATES[name]} is no better in long trainings, worse in short ones"
     return LEARNING_RATES[name], f"the usual rate of {name} at batch size 128 and below"
 
 

@@ -18,6 +18,7 @@ TO_SEE_SMALL, SMALL = 54_000, 64  # and of images of up to so many pixels
 PIXELS = 800_000  # of a batch: 16 images of 224 x 224
 MOST = 16  # images of a batch, however small: steps of 128 were too few to learn from (docs/segmentation.md)
 TRAIN_SHARE = 0.7  # of the side: what crops of 35 to 100 % of the area fill without a change of scale, on average
+RATE = 7e-4  # of adamw for `unet`: mean IoU 0.610 after 180 epochs and 0.368 after 20; 0.002: 0.609 and 0.324
 AUGMENT = {"brightness": 0.3, "contrast": 0.3}
 
 
