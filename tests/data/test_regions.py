@@ -1,6 +1,7 @@
 """Parts of large images: the same pixels as the whole image has, whatever the file."""
 
 import io
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -117,6 +118,20 @@ def test_decoded_tiles_are_forgotten(tmp_path, monkeypatch):
         parts = Parts.of(tmp_path / "a.tif", image)
     assert np.array_equal(parts.read(0, HEIGHT, 0, WIDTH), picture())
     assert len(parts.decoded) == 2
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="resident pages of files are read from /proc")
+def test_what_was_read_of_an_array_on_disk_does_not_stay_in_memory(tmp_path):
+    """48 MB read in parts: fewer than 12 MB of mapped files are resident afterwards that were not before."""
+
+    def resident():
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return next(int(line.split()[1]) for line in lines if line.startswith("RssFile")) / 1024
+
+    np.save(tmp_path / "large.npy", np.ones((4000, 4000, 3), np.uint8))
+    image, before = regions(tmp_path / "large.npy"), resident()
+    assert sum(int(image.read(y, y + 500, 0, 4000).sum()) for y in range(0, 4000, 500)) == 48_000_000
+    assert resident() - before < 12
 
 
 def test_arrays_on_disk_are_mapped(tmp_path):

@@ -16,7 +16,7 @@ import os
 import struct
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import product
 from pathlib import Path
 from typing import Any, Self
@@ -67,7 +67,7 @@ def regions(source: Any, max_pixels: int = MAX_PIXELS) -> Regions:
     if not path.exists():
         raise UserError(f"There is no file '{source}'{looked_for(path)}.")
     if path.suffix.lower() == ".npy":
-        return _of_array(_mapped(path), str(source), max_pixels)
+        return _of_npy(path, max_pixels)
     try:
         return _of_file(path, max_pixels)
     except BadImage as fault:
@@ -104,6 +104,15 @@ def _mapped(path: Path) -> np.ndarray:
         return np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError) as fault:
         raise UserError(f"'{path}' can't be read as an array: {fault}. Save it with numpy.save.") from fault
+
+
+def _of_npy(path: Path, max_pixels: int) -> Regions:
+    """Mapped anew for each part: what was read of a mapping that stays counts as this process's memory."""
+
+    def read(y0: int, y1: int, x0: int, x1: int) -> np.ndarray:
+        return _of_array(_mapped(path), str(path), max_pixels).read(y0, y1, x0, x1)
+
+    return replace(_of_array(_mapped(path), str(path), max_pixels), read=read)
 
 
 def _of_array(array: np.ndarray, name: str, max_pixels: int) -> Regions:
