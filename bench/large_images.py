@@ -1,7 +1,7 @@
 """Memory and time of masks of one large image, from each kind of file.
 
     python bench/large_images.py                    20,000 x 20,000 pixels, RGB; about 3 GB in a temporary folder
-    python bench/large_images.py --rows 3           of these only the first 3 rows of tiles: memory grows no further
+    python bench/large_images.py --rows 3           of these only the first 3 rows of tiles
     python bench/large_images.py --side 4000 --kinds npy,tiff
 
 A small network (two convolutions at half the size, 11 classes) so that the reading, tiling and writing are what is
