@@ -11,12 +11,14 @@ import torch
 from torch import nn
 
 from hubel.errors import UserError
-from hubel.models.cost import multiply_adds
+from hubel.models.cost import multiply_adds, profile
 from hubel.nn.depthwise import speed_up_depthwise
 from hubel.nn.shared_norm import share_statistics
 from hubel.recipe import Recipe, Setting
 from hubel.training import distributed
 from hubel.training.auto_machine import BF16_FROM
+
+LARGEST_HEAD = 0.25  # of the work: a step of the head, three times that, then takes at most as long as the rest's pass
 
 
 def number_format(device: torch.device, precision: str) -> AbstractContextManager:
@@ -26,15 +28,40 @@ def number_format(device: torch.device, precision: str) -> AbstractContextManage
 def settings_by_cost(
     settings: dict[str, Setting], network: nn.Module, shape: tuple[int, int, int]
 ) -> dict[str, Setting]:
-    """bf16 gives way to fp32 where nobody asked for it and the network is too small to gain from it."""
-    found = settings["precision"]
-    if (found.value, found.source, settings["device"].value) != ("bf16", "auto", "cpu"):
-        return settings
-    cost = multiply_adds(network, shape)
-    if cost >= BF16_FROM:
-        return settings
-    reason = f"{cost:,} multiply-adds an image: below {BF16_FROM:,} conversions cost more than bf16 saves"
-    return {**settings, "precision": Setting("fp32", "auto", reason)}
+    """What `auto` could not know without the network, where nobody asked for anything else.
+
+    bf16 gives way to fp32 where it is too small to gain from it; features are kept for a deep head no more.
+    """
+    found: dict[str, Setting] = {}
+    precision, views, device = (settings[name] for name in ("precision", "transfer.views", "device"))
+    if (precision.value, precision.source, device.value) == ("bf16", "auto", "cpu"):
+        cost = multiply_adds(network, shape)
+        if cost < BF16_FROM:
+            reason = f"{cost:,} multiply-adds an image: below {BF16_FROM:,} conversions cost more than bf16 saves"
+            found["precision"] = Setting("fp32", "auto", reason)
+    if views.value and views.source == "auto":
+        share = head_share(network, shape)
+        if share > LARGEST_HEAD:
+            reason = f"the head does {share:.0%} of the work, so it learns from other crops in each epoch instead"
+            found["transfer.views"] = Setting(0, "auto", reason)
+    if settings["transfer.name"].value == "head" and found.get("transfer.views", views).value:
+        size = settings["train_size"]
+        if size.value and size.source == "auto":
+            found["train_size"] = Setting(None, "auto", "features are of images as they are judged")
+    return {**settings, **found}
+
+
+def head_share(network: nn.Module, shape: tuple[int, int, int]) -> float:
+    """Of the multiply-adds of an image (C, H, W); 0 where none are counted, and for heads of layers in a row, which
+    read a vector as a rule and of which only the last ones learn."""
+    if isinstance(getattr(network, "head", None), nn.Sequential):
+        return 0.0
+    try:
+        layers = profile(network, shape).layers
+    except Exception:  # the user's own, which asks for pixels and not for shapes alone
+        return 0.0
+    total = sum(layer.multiplications for layer in layers)
+    return sum(layer.multiplications for layer in layers if layer.name.startswith("head")) / max(total, 1)
 
 
 def named_device(word: str) -> torch.device:

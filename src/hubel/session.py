@@ -152,14 +152,14 @@ def new_session(
     shape = (preprocess.channels, *preprocess.size)
     network = make_network(model if model is not None else chosen.model, chosen.model_options, task, shape)
     check_train_size(network, preprocess, augment, chosen.train_size)
-    if chosen.train_size and not task.dense and chosen.transfer.name == "head" and chosen.transfer.views:
-        raise UserError("--transfer head learns from features of images at --size, so --train_size has no place there.")
     start(network, chosen)
     task.prepare(network, dataset, dataset.splits["train"])
     measure(network, dataset, preprocess)
     fresh, said = put_weights(network, function, weights)
     settings = settings_by_cost(settings, network, shape)
     chosen = unflatten({key: setting.value for key, setting in settings.items()})
+    if chosen.train_size and chosen.transfer.name == "head" and chosen.transfer.views:
+        raise UserError("--transfer head learns from features of images at --size, so --train_size has no place there.")
     network, device = place(network, chosen)
     return Session(settings, chosen, dataset, task, network, preprocess, device, fresh, said)
 

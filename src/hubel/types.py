@@ -131,14 +131,14 @@ class Mix:
 class Batch:
     """What the network and the task see of B examples."""
 
-    images: Tensor  # (B, C, H, W) float32, normalised, on the device
+    images: Any  # (B, C, H, W) float32, normalised, on the device; or kept features, a tuple of (B, …)
     targets: Any  # what the task asked for: (B,) or (B, K) or (B, D); {name: …} for a Joint task
     index: Tensor  # (B,) int64: the example's position in the dataset
     weights: Tensor  # (B,) float32: how much each example counts; 0 for a file that could not be read
     sizes: Tensor  # (B, 2) int64: height and width of the source image
     matrices: Tensor  # (B, 3, 3) float32: source pixels -> pixels of `images`
     mix: Mix | None = None  # where images were mixed with others: mixup, CutMix
-    size: tuple[int, int] | None = None  # of the images, where kept features (B, …) stand in their place
+    size: tuple[int, int] | None = None  # of the images, where kept features stand in their place
 
     def __len__(self) -> int:
         return len(self.index)

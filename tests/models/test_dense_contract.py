@@ -22,6 +22,7 @@ from hubel.models.segnet import segnet
 from hubel.models.unet import unet, unet_plain
 from hubel.models.unet_valid import unet_valid
 from hubel.prediction import export as exporting
+from hubel.training.feature_cut import bytes_of, only_read
 
 SMALL = (10, 8, 6)
 
@@ -89,6 +90,21 @@ def test_any_size_and_any_channels(case, classes, channels, sides):
     assert [x.shape[1] for x in network.maps(images)] == list(network.channels)
     assert network.dense_head(7).eval()(network.maps(images)).shape[1] == 7
     assert network.default_head(7).eval()(network.maps(images)).shape[1] == 7
+
+
+LEFT_OUT = {"unet-nearest": {1}, "unet-subpixel": {1}, "unet-light": {1}, "fcn32s": {1, 2, 4},
+            "fcn16s": {1, 2, 4, 8}, "fcn8s": {1, 2, 4}, "fcn32s-dense": {1, 2}}  # strides  # fmt: skip
+
+
+def test_a_head_answers_the_same_without_the_maps_that_it_does_not_read(case):
+    """Only sizes are left of them; kept features rest on it."""
+    network, images = make(case).eval(), pictures(2, sides=(48, 64))
+    maps = network.maps(images)
+    kept = only_read(network.head, maps)
+    assert torch.equal(network.head(list(kept)), network.head(maps))
+    assert {s for s, x in zip(network.strides, kept, strict=True) if not x.shape[1]} == LEFT_OUT.get(case, set())
+    if not network.margin:
+        assert bytes_of(network, (48, 64)) == sum(4 * x[0].numel() for x in kept)
 
 
 def test_gradients_reach_every_parameter(case):

@@ -121,7 +121,7 @@ def test_the_second_view_is_the_mirrored_image(small, weights, cache, quiet):
     pixels = torch.from_numpy(blobs().images.array[index]).permute(0, 3, 1, 2) / 255
     with torch.no_grad():
         wanted = network.head[0](network.maps((pixels.flip(-1) - 0.4) / 0.3)[-1])
-    views = [np.load(file)["features"] for file in cache.glob("*.npz")]
+    views = [np.load(file)["features0"] for file in cache.glob("*.npz")]
     (found,) = (view for view in views if len(view) == len(index))
     assert np.allclose(found, wanted, atol=1e-5) and len(views) == 2
 

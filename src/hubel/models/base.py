@@ -19,7 +19,7 @@ from hubel.nn.pooling import GlobalAveragePool
 class Head(nn.Sequential):
     """Layers that read the coarsest map only."""
 
-    coarsest_only = True  # of all heads that have this: the finer maps may be left out
+    reads = (-1,)  # of any head: the positions of the maps it reads; of the others only sizes count. None: all are read
 
     def forward(self, maps: list[Tensor]) -> Tensor:
         return super().forward(maps[-1])

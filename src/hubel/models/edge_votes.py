@@ -25,7 +25,7 @@ WIDTH = 128  # channels of the hidden layer
 class EdgeVotes(nn.Module):
     """Reads maps whose last has `channels`; `presence` adds the logit."""
 
-    coarsest_only = True
+    reads = (-1,)
 
     def __init__(self, channels: int, presence: bool = False):
         super().__init__()

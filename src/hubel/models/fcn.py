@@ -60,14 +60,14 @@ class FusedUp(nn.Module):
 
     def __init__(self, channels: Sequence[int], strides: Sequence[int], read: Sequence[int], outputs: int):
         super().__init__()
-        self.read = tuple(read)
+        self.reads = tuple(read)
         self.scores = nn.ModuleList(Pointwise(channels[i], outputs) for i in read)
         steps = [strides[b] // strides[a] for a, b in pairwise(read)]
         self.ups = nn.ModuleList(BilinearUp(outputs, step) for step in steps)
         self.enlarge = BilinearUp(outputs, strides[read[0]])
 
     def forward(self, maps: list[Tensor]) -> Tensor:
-        *finer, total = (score(maps[i]) for score, i in zip(self.scores, self.read, strict=True))
+        *finer, total = (score(maps[i]) for score, i in zip(self.scores, self.reads, strict=True))
         for up, own in zip(reversed(self.ups), reversed(finer), strict=True):
             total = own + up(total)[:, :, : own.shape[2], : own.shape[3]]
         height, width = maps[0].shape[2:]
@@ -88,7 +88,7 @@ class FCN(DenseNetwork):
         width = top.eval()(_blank(classifier, channels, side)).shape[1]
         top.train()
         self.channels, self.strides = (channels, *classifier.channels[:-1], width), (1, *classifier.strides)
-        self.read = _last_of(self.strides, finest)
+        self.reads = _last_of(self.strides, finest)
         self.head = self.default_head(outputs)
 
     def maps(self, images: Tensor) -> list[Tensor]:
@@ -99,7 +99,7 @@ class FCN(DenseNetwork):
         self.encoder.fit(images)
 
     def dense_head(self, outputs: int) -> nn.Module:
-        return FusedUp(self.channels, self.strides, self.read, outputs)
+        return FusedUp(self.channels, self.strides, self.reads, outputs)
 
 
 @torch.no_grad()

@@ -20,7 +20,7 @@ WIDTH = 128  # channels of the hidden layer
 class JointVotes(nn.Module):
     """Reads maps whose last has `channels`; gives 2·`joints` numbers."""
 
-    coarsest_only = True
+    reads = (-1,)
 
     def __init__(self, channels: int, joints: int):
         super().__init__()

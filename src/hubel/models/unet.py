@@ -99,6 +99,8 @@ class Decoder(nn.Module):
         self.dropout = nn.Dropout2d(plan.dropout) if plan.dropout else nn.Identity()
         self.scores = nn.Conv2d(c_in, outputs, 3, padding=1)
         self.has_map = [bool(channels[self.of[s]]) if s in self.of else False for s in self._strides()]
+        read = [self.of[s] for s, has in zip(self._strides(), self.has_map, strict=True) if has]
+        self.reads = (*sorted(read), self.of[self.coarsest])
 
     def _strides(self) -> list[int]:
         """Of the steps: half of the coarsest, a quarter … the finest."""

@@ -61,9 +61,9 @@ class SegmentationPredictions(Predictions):
         return replace(first, probabilities=total / torch.where(shown > 0, shown, 1))
 
 
-def answered(images: Tensor, margin: int) -> tuple[int, int]:
-    """(h, w): of images (B, C, H, W), without the margin on each side."""
-    return images.shape[2] - 2 * margin, images.shape[3] - 2 * margin
+def answered(size: tuple[int, int], margin: int) -> tuple[int, int]:
+    """(h, w): of images of `size`, without the margin on each side."""
+    return size[0] - 2 * margin, size[1] - 2 * margin
 
 
 def mirrored_edge(images: Tensor, margin: int) -> Tensor:

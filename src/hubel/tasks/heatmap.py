@@ -56,7 +56,7 @@ class HeatMap(Joints):
         return network.dense_head(self.width)
 
     def decoded(self, outputs: Tensor, batch: Batch, margin: int) -> tuple[Tensor, Tensor | None]:
-        size = batch.images.shape[2], batch.images.shape[3]
+        size = batch.input_size
         logs = outputs if self.error == "cross_entropy" else outputs.clamp(min=TINY).log()
         peaks, heights = peaks_of(outputs, logs)
         if self.error == "cross_entropy":

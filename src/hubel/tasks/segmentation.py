@@ -163,7 +163,7 @@ class Segmentation(Task):
 
     def loss(self, network: nn.Module, batch: Batch) -> dict[str, Term]:
         scores = network(batch.images)
-        inside = answered(batch.images, getattr(network, "margin", 0))
+        inside = answered(batch.input_size, getattr(network, "margin", 0))
         weights = self.pixel_weights(batch)
         weights = None if weights is None else centre(weights, inside)
         own = self.losses(enlarged(scores, inside), centre(batch.targets.values, inside), weights)
@@ -171,11 +171,11 @@ class Segmentation(Task):
 
     def predict(self, network: nn.Module, batch: Batch, outputs: Any = None) -> SegmentationPredictions:
         margin, matrices = getattr(network, "margin", 0), batch.matrices
-        inside = (batch.images.shape[2], batch.images.shape[3])
+        inside = batch.input_size
         if outputs is None:
             outputs = network(mirrored_edge(batch.images, margin))
         elif margin:  # from a training step: of the middle alone
-            inside, matrices = answered(batch.images, margin), shift(-margin).to(matrices) @ matrices
+            inside, matrices = answered(inside, margin), shift(-margin).to(matrices) @ matrices
         return SegmentationPredictions(enlarged(outputs, inside).softmax(1), matrices, batch.sizes)
 
     # Scores and words -------------------------------------------------------------------------------------

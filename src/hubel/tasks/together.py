@@ -30,9 +30,10 @@ class MultiHead(nn.Module):
             self.add_module(f"{name}_head", head)
 
     @property
-    def coarsest_only(self) -> bool:
-        """Does no task read the finer maps?"""
-        return all(getattr(self.of(name), "coarsest_only", False) for name in self.names)
+    def reads(self) -> tuple[int, ...] | None:
+        """The maps that some task reads."""
+        each = [getattr(self.of(name), "reads", None) for name in self.names]
+        return None if any(one is None for one in each) else tuple({i for one in each for i in one or ()})
 
     def of(self, name: str) -> nn.Module:
         return self.get_submodule(f"{name}_head")

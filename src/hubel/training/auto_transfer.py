@@ -66,11 +66,9 @@ def decay(get: Get) -> tuple[Any, str]:
     return 0.4, "what is near the input is the most general"
 
 
-def views(get: Get, maps: bool = False) -> tuple[Any, str]:
+def views(get: Get) -> tuple[Any, str]:
     if get("transfer.name") in (None, "all"):
         return None, ""
-    if maps:
-        return 0, "the head reads maps of several sizes, so no features are kept"
     if get("augment.mixup") or get("augment.cutmix") or get("augment.mosaic") or get("augment.copy_paste"):
         return 0, "mixed images have no features of their own"
     if get("augment.policy") == "none":

@@ -1,10 +1,10 @@
 """Where frozen layers end and those that learn begin, what learns then, and what forbids to compute the rest once.
 
-    a head of layers in a row     features after the frozen ones, (B, F) as a rule; the others learn
-    any other head (a box's, several tasks')     features are the coarsest map (B, F, h, w); the head learns as a whole
+    a head of layers in a row      features after the frozen ones, (B, F) as a rule; the others learn
+    any other (of boxes, masks …)  features are the maps that it reads; the head learns as a whole
 
-Mixed images change what is to be learnt. Objects follow the matrix of a view (data/through.py); masks would be read
-again, and what an elastic distortion did is in no matrix.
+Mixed images change what is to be learnt. Objects and masks follow the matrix of a view (data/through.py); what an
+elastic distortion did is in no matrix.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 from torch import Tensor, nn
 
-from hubel.data.objects import Objects
 from hubel.data.targets import columns_of
 from hubel.models.base import Head
 from hubel.training.feed import Data
@@ -32,7 +31,7 @@ def cut_of(network: nn.Module, head: Sequence[str]) -> int | None:
     own = [name for name, _ in layers.named_parameters()]
     if not isinstance(layers, nn.Sequential):
         alone = set(head) == {f"head.{name}" for name in own}
-        return 0 if alone and getattr(layers, "coarsest_only", False) else None
+        return 0 if alone else None
     places = [int(name.split(".")[1]) for name in head if name.startswith("head.") and name.split(".")[1].isdigit()]
     if len(places) != len(head) or not places:
         return None
@@ -46,21 +45,35 @@ def obstacle(network: Any, cut: int | None, data: Data, views: int) -> str:
     if augment is not None and not (augment.mixing.plain and augment.collage.plain):
         return "images are mixed with others"
     columns = columns_of(data.train.targets(learnt[:1]))
-    if not all(isinstance(column, Objects) for column in columns):
-        return "what is learnt are pixels, which move with the image"
     if columns and augment is not None and augment.geometric.elastic:
         return "an elastic distortion moves what is learnt"
     if cut is None:
-        return "the head reads more than the coarsest map, or other layers learn too"
+        return "other layers than the head's last ones learn too"
+    if getattr(network, "margin", 0):
+        return "the network wants to see beyond the border of the images that it judges"
     images = len(np.unique(np.concatenate(list(data.splits.values())))) + (views - 1) * len(learnt)
     size = 0 if isinstance(network.head, nn.Sequential) else images * bytes_of(network, data.plain.preprocess.size)
     return f"they would take {size / 2**30:.1f} GB" if size > MOST else ""
 
 
 def bytes_of(network: Any, size: tuple[int, int]) -> int:
-    """Of the coarsest map (F, h, w) float32 of an image of `size`, for a network that states channels and strides."""
-    strides, channels = getattr(network, "strides", ()), getattr(network, "channels", (0,))
-    return 4 * channels[-1] * prod(ceil(side / strides[-1]) for side in size) if strides else 4 * channels[-1]
+    """Of the maps float32 that the head reads of an image of `size`, for a network that states channels and strides."""
+    channels = getattr(network, "channels", (0,))
+    strides = getattr(network, "strides", ()) or (None,) * len(channels)
+    places = [1 if stride is None else prod(ceil(side / stride) for side in size) for stride in strides]
+    return 4 * sum(channels[i] * places[i] for i in positions_read(network.head, len(channels)))
+
+
+def positions_read(head: nn.Module, count: int) -> list[int]:
+    """Which of `count` maps a head reads, finest first; all of them where it doesn't say."""
+    reads = getattr(head, "reads", None)
+    return list(range(count)) if reads is None else sorted({i % count for i in reads})
+
+
+def only_read(head: nn.Module, maps: list[Tensor]) -> tuple[Tensor, ...]:
+    """The maps, without the channels of those that the head doesn't read: a size is left of them."""
+    read = positions_read(head, len(maps))
+    return tuple(x if i in read else x[:, :0].clone() for i, x in enumerate(maps))
 
 
 class FromFeatures(nn.Module):
@@ -72,11 +85,11 @@ class FromFeatures(nn.Module):
         self.head = Head(*list(head.children())[cut:]) if isinstance(head, nn.Sequential) else head
         self.__dict__["whole"] = network  # no part of this module: saved, but neither moved nor trained with it
 
-    def maps(self, features: Tensor) -> list[Tensor]:
+    def maps(self, features: tuple[Tensor, ...]) -> list[Tensor]:
         """As a network's, which a task may ask for: nothing lies between the features and them."""
-        return [features]
+        return list(features)
 
-    def forward(self, features: Tensor) -> Any:
+    def forward(self, features: tuple[Tensor, ...]) -> Any:
         return self.head(self.maps(features))
 
     def state_dict(self, *args: Any, **options: Any) -> Any:

@@ -1,4 +1,7 @@
-"""Kept features: one array for all images of a view, in memory and in a file, with what a batch says of each image."""
+"""Kept features: of each map an array for all images of a view, in memory and in a file, with a batch's other numbers.
+
+bfloat16, which NumPy doesn't know, is written as the int16 of the same bits.
+"""
 
 from __future__ import annotations
 
@@ -10,19 +13,19 @@ import torch
 from torch import Tensor
 
 from hubel.data.places import keep_arrays
+from hubel.types import map_tensors
 
-COLUMNS = ("features", "sizes", "matrices")
-
+MAPS = "features{}"  # in the file, from 0
 
 ROOM = 4 * 2**30  # bytes of kept features; the oldest files go first
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Table:
-    """Features (n, …) of the images `index` (n,), ascending; with what a batch says of each image."""
+    """Features, a tensor or several (n, …), of the images `index` (n,), ascending; with what a batch says of each."""
 
     index: np.ndarray
-    features: Tensor
+    features: tuple[Tensor, ...]
     sizes: Tensor  # (n, 2)
     matrices: Tensor  # (n, 3, 3)
 
@@ -31,24 +34,36 @@ class Table:
         """Of the images `index`, from a file, which counts as used now; None where there is none that is whole."""
         try:
             with np.load(path, allow_pickle=False) as saved:
-                table = cls(index, *(torch.from_numpy(saved[name]) for name in COLUMNS))
+                count = sum(name.startswith(MAPS.format("")) for name in saved.files)
+                maps = tuple(_from_numpy(saved[MAPS.format(i)]) for i in range(count))
+                table = cls(index, maps, *(torch.from_numpy(saved[name]) for name in ("sizes", "matrices")))
         except Exception:  # there is none, it lacks an array, or what else a damaged file may lead to
             return None
-        if {len(index)} != {len(getattr(table, name)) for name in COLUMNS}:
+        if not maps or {len(index)} != {len(each) for each in (*maps, table.sizes, table.matrices)}:
             return None
         path.touch()
         return table
 
     def write(self, path: Path) -> None:
         """To a file, in place of those in its folder that were not used for longest."""
-        keep_arrays(path, **{name: getattr(self, name).cpu().numpy() for name in COLUMNS})
+        maps = {MAPS.format(i): _to_numpy(x) for i, x in enumerate(self.features)}
+        keep_arrays(path, sizes=self.sizes.cpu().numpy(), matrices=self.matrices.cpu().numpy(), **maps)
         make_room(path.parent, ROOM)
 
     def to(self, device: torch.device) -> Table:
-        return Table(self.index, self.features.to(device), self.sizes.to(device), self.matrices.to(device))
+        return map_tensors(self, lambda tensor: tensor.to(device))
 
     def rows(self, index: np.ndarray) -> Tensor:
-        return torch.from_numpy(np.searchsorted(self.index, index)).to(self.features.device)
+        return torch.from_numpy(np.searchsorted(self.index, index)).to(self.sizes.device)
+
+
+def _to_numpy(x: Tensor) -> np.ndarray:
+    return (x.view(torch.int16) if x.dtype == torch.bfloat16 else x).cpu().numpy()
+
+
+def _from_numpy(array: np.ndarray) -> Tensor:
+    found = torch.from_numpy(array)
+    return found.view(torch.bfloat16) if found.dtype == torch.int16 else found
 
 
 def make_room(folder: Path, limit: int) -> None:

@@ -1,6 +1,7 @@
 """Frozen features: what comes out before the layers that learn, computed once for each image and kept on disk.
 
     images (B, C, H, W) -> maps -> the head's first layers -> features (B, F), or (B, F, h, w) -> the layers that learn
+                        -> maps -> those that the head reads, in the training's number format -> the head
 
 Where a head is cut, and where it can't be: feature_cut.py. The file is found again by a hash of everything that the
 features depend on: the data, the preprocessing, the frozen weights, and for augmented views also what is drawn and the
@@ -28,13 +29,13 @@ from hubel.data.through import targets_through
 from hubel.recipe import Recipe
 from hubel.training import distributed
 from hubel.training.evaluate import evaluating
-from hubel.training.feature_cut import FromFeatures
+from hubel.training.feature_cut import FromFeatures, only_read
 from hubel.training.feature_table import Table
 from hubel.training.feed import Data, judged_at_once
 from hubel.training.views import mirrored
 from hubel.types import Batch, select
 
-SCHEMA = 2  # of the files; raise it when the same key would mean other numbers
+SCHEMA = 3  # of the files; raise it when the same key would mean other numbers
 
 
 class Features:
@@ -62,13 +63,17 @@ class Features:
         bf16 = self.recipe.precision == "bf16"
         return torch.autocast(self.images.train.device.type, torch.bfloat16) if bf16 else nullcontext()
 
-    def compute(self, images: Tensor) -> Tensor:
-        """(B, C, H, W) -> features (B, …) float32, by the frozen layers."""
+    def compute(self, images: Tensor) -> tuple[Tensor, ...]:
+        """(B, C, H, W) -> features (B, …) float32 by the frozen layers, alone; or the maps that the head reads."""
         with evaluating(self.network), self.autocast():
-            x = self.network.maps(images)[-1]  # type: ignore[operator]
+            maps: list[Tensor] = self.network.maps(images)  # type: ignore[operator]
+            head: Any = self.network.head
+            if not isinstance(head, nn.Sequential):
+                return only_read(head, maps)
+            x = maps[-1]
             for layer in self.before:
                 x = layer(x)
-            return x.float()
+            return (x.float(),)
 
     def missing(self, epochs: int) -> int:
         """How many images must be seen for so many epochs: those of the views that are not on disk yet."""
@@ -97,6 +102,10 @@ class Features:
     def kind(self, view: int) -> str:
         """What is done to the images: "plain", "mirrored" or "augmented"."""
         return "plain" if view == 0 else "mirrored" if view == 1 and self.flips else "augmented"
+
+    def loader(self, view: int) -> Loader:
+        """Who reads the images of a view; augmented ones may have another size (--train_size) than those judged."""
+        return self.images.train if self.kind(view) == "augmented" else self.images.plain
 
     def key(self, view: int) -> str:
         data, loader = self.images.dataset, self.images.train
@@ -136,14 +145,14 @@ class Features:
 
     def _make(self, view: int) -> Table:
         index, kind = self.index(view), self.kind(view)
-        loader = self.images.train if kind == "augmented" else self.images.plain
+        loader = self.loader(view)
         self.say(f"Features of {len(index):,} {kind if view else ''} images, computed once".replace("  ", " "))
         batches: Iterator[Batch] = loader.batches(index, view, judged_at_once(16, False, loader.preprocess.size))
         if kind == "mirrored":
             batches = map(mirrored, batches)
-        parts = [(self.compute(b.images), b.sizes, b.matrices, b.weights) for b in batches]
-        features, sizes, matrices, _ = (torch.cat(column) for column in zip(*parts, strict=True))
-        table = Table(index, features, sizes, matrices)
+        parts = [(*self.compute(b.images), b.sizes, b.matrices) for b in batches]
+        *features, sizes, matrices = (torch.cat(column) for column in zip(*parts, strict=True))
+        table = Table(index, tuple(features), sizes, matrices)
         if distributed.is_main() and not loader.failed:
             table.write(self._path(view))
         return table
@@ -167,8 +176,9 @@ class FeatureLoader:
         """As `Loader.batches`."""
         view, order = epoch % self.views, np.asarray(order, np.int64)
         table = self.features.table(view)
+        seen_by = self.features.loader(view)
         if view not in self._targets:
-            self._targets[view] = targets_through(self.images, table.index, table.matrices, table.sizes)
+            self._targets[view] = targets_through(self.images, table.index, table.matrices, table.sizes, seen_by)
         targets = self._targets[view]
         weights, lost = np.asarray(self.images.dataset.weights, np.float32), self.features.images.failed()
         for number, slots in enumerate(parts_of(len(order), batch_size, shard=shard, drop_last=drop_last)[start:]):
@@ -179,9 +189,10 @@ class FeatureLoader:
                 chosen[[self.images.dataset.images.name(int(i)) in lost for i in index]] = 0
             positions = torch.full((len(index),), -1) if filler else torch.from_numpy(index)
             sizes, matrices = table.sizes[rows], table.matrices[rows]
+            maps = tuple(x[rows] for x in table.features)
             yield Batch(
-                table.features[rows], select(targets, rows), positions.to(self.device),
-                chosen.to(self.device), sizes, matrices, size=self.images.preprocess.size,
+                maps, select(targets, rows), positions.to(self.device),
+                chosen.to(self.device), sizes, matrices, size=seen_by.preprocess.size,
             )  # fmt: skip
 
     def close(self) -> None:
