@@ -1,4 +1,4 @@
-"""What a sliding window finds in images, as documents and as pictures; sliding.py has the window itself."""
+"""What one network or several find in images with a sliding window, as documents and as pictures; see sliding.py."""
 
 from __future__ import annotations
 
@@ -7,21 +7,58 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from PIL import Image, ImageDraw, ImageFont
 
+from hubel.errors import UserError
 from hubel.explain.picture import enlarged
 from hubel.ops.palette import PALETTE
 from hubel.prediction.explaining import folder_for, name_in
 from hubel.rebuild import Parts
-from hubel.sliding import OVERLAP, SCALES, THRESHOLD, Detection, objects_in, slides, windows
+from hubel.sliding import OVERLAP, SCALES, THRESHOLD, Detection, Windows, objects_in, slides, step_of, windows
 from hubel.trained import named, read
 
 INK = ((0, 0, 0), (255, 255, 255))
 PAD, EDGE = 3, 3  # pixels: around the letters of a label; of a box's line
 
 
+class Slider:
+    """One classifier or several, whose probabilities are averaged, for the same windows of any images.
+
+    Windows lie the smallest of their steps apart; `at_once` says of each whether it looks convolutionally. Raises
+    UserError for classifiers of other classes, or with windows of another size.
+    """
+
+    def __init__(self, members: Sequence[Parts]):
+        self.members, first = tuple(members), members[0]
+        for other in members[1:]:
+            if other.classes != first.classes:
+                words = "; ".join(", ".join(one.classes) for one in (first, other))
+                raise UserError(f"Networks that slide together need the same classes; these have {words}.")
+            if other.preprocess.size != first.preprocess.size:
+                sides = " and ".join("{} x {}".format(*one.preprocess.size) for one in (first, other))
+                raise UserError(
+                    f"Networks that slide together need windows of one size; these have {sides} pixels. Train with "
+                    "the same --size."
+                )
+        inputs = [(one.network, (one.preprocess.channels, *one.preprocess.size)) for one in members]
+        steps = [step_of(network, size) for network, size in inputs]
+        self.step = min(steps)
+        self.at_once = tuple(
+            step == self.step and slides(*one) for step, one in zip(steps, inputs, strict=True)
+        )  # fmt: skip
+
+    def windows(self, image: Any, scales: Sequence[float] = SCALES) -> Windows:
+        """Of an image (a path, PIL image or array); its outputs are logarithms of probabilities. Raises UserError as
+        the function `windows` does."""
+        pairs = zip(self.members, self.at_once, strict=True)
+        looked = [windows(one, read(image, one), scales, way, self.step) for one, way in pairs]
+        mean = torch.stack([one.outputs.softmax(1) for one in looked]).mean(0)
+        return Windows(looked[0].boxes, mean.log())
+
+
 def find(
-    parts: Parts,
+    runs: Parts | Sequence[Parts],
     images: Iterable[Any],
     out: str | Path | None = None,
     *,
@@ -31,16 +68,18 @@ def find(
 ) -> list[dict[str, Any]]:
     """One dict per image, JSON-ready: "image", "size" [height, width], "windows" (how many were looked at),
     "convolutional" (or window by window), "objects" [{"class", "probability", "box" [x0, y0, x1, y1]}] by falling
-    probability, in pixels of the image; with `out`, a folder, also the "picture" that was written there.
+    probability, in pixels of the image; with `out`, a folder, also the "picture" that was written there. Several
+    networks average their probabilities of each window.
 
-    Raises UserError as `sliding.detect` does, and where nothing can be written.
+    Raises UserError as `Slider` does, and where nothing can be written.
     """
     folder = None if out is None else folder_for(out)
-    size = (parts.preprocess.channels, *parts.preprocess.size)
-    at_once, written, found = slides(parts.network, size), list[Path](), list[dict[str, Any]]()
+    members = [runs] if isinstance(runs, Parts) else list(runs)
+    slider, written, found = Slider(members), list[Path](), list[dict[str, Any]]()
+    parts, at_once = members[0], all(slider.at_once)
     for name, source in named(images):
         image = read(source, parts)
-        looked = windows(parts, image, scales, at_once)
+        looked = slider.windows(source, scales)
         objects = objects_in(looked, parts, threshold, most)
         rows = [{"class": one.label, "probability": one.probability, "box": list(one.box)} for one in objects]
         about = {"image": name, "size": list(image.shape[:2]), "windows": len(looked.boxes), "convolutional": at_once}

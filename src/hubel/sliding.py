@@ -54,18 +54,25 @@ class Detection:
 
 
 def windows(
-    parts: Parts, image: np.ndarray, scales: Sequence[float] = SCALES, convolutional: bool | None = None
+    parts: Parts,
+    image: np.ndarray,
+    scales: Sequence[float] = SCALES,
+    convolutional: bool | None = None,
+    step: int | None = None,
 ) -> Windows:
     """Of an image (H, W, C) uint8 or uint16, enlarged or shrunk by each of `scales`; on the CPU.
 
-    Without `convolutional` that way is taken where it gives what the loop gives (`slides`). Scales at which the image
-    is smaller than a window are left out. Raises UserError where that is all of them, for a task that isn't
+    Without `convolutional` that way is taken where it gives what the loop gives (`slides`). `step`: pixels from window
+    to window, for the loop, where it isn't `step_of` the network. Scales at which the image is smaller than a window
+    are left out. Raises UserError where that is all of them, for a task that isn't
     classification, and where pixels are whitened; for a network that can't slide where `convolutional` is asked for.
     """
     _check(parts, image, scales)
     network: Any = parts.network
     size = (parts.preprocess.channels, *parts.preprocess.size)
-    step, at_once = step_of(network, size), slides(network, size) if convolutional is None else convolutional
+    own = step_of(network, size)
+    step = step or own
+    at_once = step == own and (slides(network, size) if convolutional is None else convolutional)
     look = Whole(convolutionalise(network, size)) if at_once else Crop(network, size, step)
     boxes, outputs = [], []
     with evaluating(network):

@@ -76,11 +76,12 @@ def _slid(command: Command, place: str, images: list[str], runs: list[str]) -> O
     from hubel import api, slid
     from hubel.sliding import OVERLAP, SCALES, THRESHOLD
 
-    if runs or any(command.has(flag) for flag in (*COMBINING, "path")):
-        raise UserError("'--slide' takes one run, as it was trained: without other runs and views, and without --path.")
+    other = [flag for flag in (*COMBINING, "path") if flag != "ensemble" and command.has(flag)]
+    if other:
+        raise UserError(f"'--slide' takes runs as they were trained, without --{other[0]}; several are averaged.")
     threshold, most = command.number("threshold", THRESHOLD), command.number("suppress", OVERLAP)
     scales = command.numbers("scales", SCALES)
-    parts = api.Run.open(place).parts()
+    parts = [api.Run.open(word).parts() for word in (place, *runs)]
     found = slid.find(parts, images, command.flags.get("out"), scales=scales, threshold=threshold, most=most)
     return 0, found, lambda: answers.slid(found)
 
