@@ -125,7 +125,7 @@ def estimate(session: Session, loop: Loop) -> plan.Plan:
         before=before,
         optimizer=session.recipe.optimizer.name or "adamw",
         averaged=loop.descent.ema is not None,
-        resident=loop.data.train.resident_bytes,
+        resident=loop.data.train.resident_bytes + (features.bytes() if features is not None else 0),
         autocast=loop.descent.autocast,
     )
 

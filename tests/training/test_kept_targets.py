@@ -1,5 +1,6 @@
 """Kept features of images in which something lies: boxes, joints and masks are where that view shows them."""
 
+import json
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -142,6 +143,8 @@ def test_a_head_learns_the_same_from_kept_features_as_from_images(task, weights,
         hubel.train(data, **common, **more, **{"transfer.views": views}, out=tmp_path / str(views), progress=quiet)
         for views in (1, 0)
     ]
+    memory = [json.loads((run.path / "plan.json").read_text())["memory"] for run in runs]
+    assert memory[0] - memory[1] > 20 * 8 * 4 * 16 * 16, "maps of 20 training images and more, at the least"
     assert len(list(cache.glob("*.npz"))) == 1 and not any("No features" in text for text in quiet.said)
     assert runs[0].history[-1]["dev.loss"] != runs[0].history[0]["dev.loss"]
     for row, other in zip(*(run.history for run in runs), strict=True):

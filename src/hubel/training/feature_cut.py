@@ -51,9 +51,16 @@ def obstacle(network: Any, cut: int | None, data: Data, views: int) -> str:
         return "other layers than the head's last ones learn too"
     if getattr(network, "margin", 0):
         return "the network wants to see beyond the border of the images that it judges"
-    images = len(np.unique(np.concatenate(list(data.splits.values())))) + (views - 1) * len(learnt)
-    size = 0 if isinstance(network.head, nn.Sequential) else images * bytes_of(network, data.plain.preprocess.size)
+    size = bytes_of_all(network, data, views)
     return f"they would take {size / 2**30:.1f} GB" if size > MOST else ""
+
+
+def bytes_of_all(network: Any, data: Data, views: int) -> int:
+    """Of the maps of all views of all images; 0 where features are vectors, which take little."""
+    if isinstance(network.head, nn.Sequential):
+        return 0
+    images = len(np.unique(np.concatenate(list(data.splits.values())))) + (views - 1) * len(data.splits["train"])
+    return images * bytes_of(network, data.plain.preprocess.size)
 
 
 def bytes_of(network: Any, size: tuple[int, int]) -> int:

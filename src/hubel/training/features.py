@@ -29,7 +29,7 @@ from hubel.data.through import targets_through
 from hubel.recipe import Recipe
 from hubel.training import distributed
 from hubel.training.evaluate import evaluating
-from hubel.training.feature_cut import FromFeatures, only_read
+from hubel.training.feature_cut import FromFeatures, bytes_of_all, only_read
 from hubel.training.feature_table import Table
 from hubel.training.feed import Data, judged_at_once
 from hubel.training.views import mirrored
@@ -74,6 +74,10 @@ class Features:
             for layer in self.before:
                 x = layer(x)
             return (x.float(),)
+
+    def bytes(self) -> int:
+        """That all views take in memory, at most."""
+        return bytes_of_all(self.network, self.images, self.views)
 
     def missing(self, epochs: int) -> int:
         """How many images must be seen for so many epochs: those of the views that are not on disk yet."""
