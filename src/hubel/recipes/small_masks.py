@@ -18,6 +18,6 @@ OPTIONS = {
     "model.upsampling": "nearest",
     "task": "segmentation",
     "task.inverse_frequency": 0.25,
-    "optimizer.name": "adamw",
-    "optimizer.lr": 0.005,
+    "optimizer.name": "muon",
+    "optimizer.lr": 0.03,
 }

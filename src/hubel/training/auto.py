@@ -242,7 +242,7 @@ RULES: dict[str, Rule] = {
     "augment.policy": _policy,
     **{f"augment.{f.name}": _augment(f.name) for f in fields(AugmentOptions) if f.name != "policy"},
     "train_size": _train_size,
-    "transfer.views": lambda facts, get: auto_transfer.views(get),
+    "transfer.views": lambda facts, get: auto_transfer.views(get, facts.dense),
     "views": _views,
     "keep": _keep,
 }

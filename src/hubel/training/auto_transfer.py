@@ -66,11 +66,13 @@ def decay(get: Get) -> tuple[Any, str]:
     return 0.4, "what is near the input is the most general"
 
 
-def views(get: Get) -> tuple[Any, str]:
+def views(get: Get, maps: bool = False) -> tuple[Any, str]:
     if get("transfer.name") in (None, "all"):
         return None, ""
     if get("augment.mixup") or get("augment.cutmix") or get("augment.mosaic") or get("augment.copy_paste"):
         return 0, "mixed images have no features of their own"
     if get("augment.policy") == "none":
         return 1, "nothing is augmented"
+    if maps:
+        return VIEWS, "as evaluation sees it, and mirrored; 0 once the network is made, if its head is most of the work"
     return VIEWS, "as evaluation sees it, and mirrored (augmented where a mirrored one is another class)"
