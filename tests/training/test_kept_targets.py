@@ -19,7 +19,7 @@ from hubel.data.shapes import shapes
 from hubel.data.through import targets_through
 from hubel.models.fcn import fcn32s
 from hubel.models.resnet import resnet18
-from hubel.models.resnet_cifar import resnet8
+from hubel.models.resnet_cifar import ResNetCIFAR, resnet8
 from hubel.models.unet import unet
 from hubel.models.unet_valid import unet_valid
 from hubel.placing import head_share, settings_by_cost
@@ -204,6 +204,19 @@ def test_a_head_that_is_most_of_the_work_learns_from_images(deep, source):
     share = head_share(network, (3, 64, 64))
     assert share > 0.5 if deep else 0 < share < 0.01
     assert head_share(resnet8(classes=3, input=(3, 8, 8), widths=(1, 1)), (3, 8, 8)) == 0
+
+
+def test_a_network_that_does_more_than_its_contract_needs_images():
+    class Own(ResNetCIFAR):
+        def forward(self, images):
+            return self.head(self.maps(images)) + images.mean()
+
+    network = resnet8(classes=3, input=(3, 32, 32), widths=(4, 8))
+    network.head = network.dense_head(3)
+    names = [f"head.{name}" for name, _ in network.head.named_parameters()]
+    assert cut_of(network, names) == 0
+    network.__class__ = Own
+    assert cut_of(network, names) is None
 
 
 def test_a_network_that_looks_beyond_the_border_needs_images():

@@ -17,7 +17,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from hubel.data.targets import columns_of
-from hubel.models.base import Head
+from hubel.models.base import Head, Network
 from hubel.training.feed import Data
 
 MOST = 2**31  # bytes of all views of all images, which stand in memory
@@ -31,7 +31,7 @@ def cut_of(network: nn.Module, head: Sequence[str]) -> int | None:
     own = [name for name, _ in layers.named_parameters()]
     if not isinstance(layers, nn.Sequential):
         alone = set(head) == {f"head.{name}" for name in own}
-        return 0 if alone else None
+        return 0 if alone and type(network).forward is Network.forward else None
     places = [int(name.split(".")[1]) for name in head if name.startswith("head.") and name.split(".")[1].isdigit()]
     if len(places) != len(head) or not places:
         return None
@@ -48,7 +48,7 @@ def obstacle(network: Any, cut: int | None, data: Data, views: int) -> str:
     if columns and augment is not None and augment.geometric.elastic:
         return "an elastic distortion moves what is learnt"
     if cut is None:
-        return "other layers than the head's last ones learn too"
+        return "other layers than the head's last ones learn too, or the network is more than its maps and its head"
     if getattr(network, "margin", 0):
         return "the network wants to see beyond the border of the images that it judges"
     size = bytes_of_all(network, data, views)
