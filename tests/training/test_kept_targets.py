@@ -124,6 +124,20 @@ def test_the_second_view_is_mirrored_with_its_boxes():
     assert not torch.allclose(one, two, atol=0.5)
 
 
+def test_another_head_or_size_has_other_features():
+    """Of one network and the same images: a head that reads other maps; augmented views of another size."""
+    network = resnet8(classes=3, input=(3, 32, 40), widths=(4, 8)).eval()
+    augment = Augment(crop=(0.4, 1.0))
+    features = features_of(network, augment, views=3)
+    network.head = TASKS["localisation"].head(network)
+    votes = [features.key(view) for view in (0, 2)]
+    network.head = network.dense_head(3)
+    every_map = [features.key(view) for view in (0, 2)]
+    features.images.train.preprocess = Preprocess((16, 20), 3, policy="crop", **NORMAL)
+    smaller = [features.key(view) for view in (0, 2)]
+    assert len({*votes, *every_map, *smaller}) == 5 and smaller[0] == every_map[0]
+
+
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory):
     torch.manual_seed(99)

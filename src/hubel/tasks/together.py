@@ -33,7 +33,7 @@ class MultiHead(nn.Module):
     def reads(self) -> tuple[int, ...] | None:
         """The maps that some task reads."""
         each = [getattr(self.of(name), "reads", None) for name in self.names]
-        return None if any(one is None for one in each) else tuple({i for one in each for i in one or ()})
+        return None if any(one is None for one in each) else tuple(sorted({i for one in each for i in one or ()}))
 
     def of(self, name: str) -> nn.Module:
         return self.get_submodule(f"{name}_head")

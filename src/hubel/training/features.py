@@ -116,8 +116,9 @@ class Features:
         facts = {
             "schema": SCHEMA, "torch": torch.__version__, "precision": self.recipe.precision,
             "device": loader.device.type, "data": data.hash(), "images": _hash(self.index(view)),
-            "preprocess": self.images.plain.preprocess.settings(), "model": str(self.recipe.model),
+            "preprocess": self.loader(view).preprocess.settings(), "model": str(self.recipe.model),
             "options": repr(sorted(self.recipe.model_options.items())), "cut": self.cut,
+            "reads": getattr(self.network.head, "reads", None),
             "weights": self._weights(), "view": view,
             "kind": self.kind(view),
             "augment": [repr(loader.augment), loader.seed] if self.kind(view) == "augmented" else None,
