@@ -3,8 +3,11 @@
 import re
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
+from PIL import Image
 
+import hubel
 from hubel.announce import short_sighted
 from hubel.parts import make_plain_network
 
@@ -28,3 +31,15 @@ def test_a_network_that_sees_little_around_each_pixel_is_named(name, options, si
         said = short_sighted(session)
         assert bool(said) == (every_pixel and pixels is not None)
         assert not said or re.search(pixels, said[0])
+
+
+def test_faults_that_the_reader_met_are_said_before_a_training_and_in_its_report(tmp_path, capsys):
+    rows = ["file,label"]
+    for k in range(20):
+        Image.fromarray(np.full((8, 8), 10 * k, np.uint8)).save(tmp_path / f"{k}.png")
+        rows.append(f"{k}.png,{'cat' if k % 2 else 'dog'}")
+    (tmp_path / "labels.csv").write_text("\n".join([*rows, "gone.png,cat"]))
+    shared = {"model": "linear", "epochs": 1, "workers": 0, "progress": "lines"}
+    run = hubel.train(str(tmp_path / "labels.csv"), out=tmp_path / "runs", **shared)
+    said = "the data has 1 fault (missing file 1), which hubel data shows, such as labels.csv, line 22:"
+    assert said in capsys.readouterr().err and said in (run.path / "report.html").read_text()

@@ -18,9 +18,9 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     return close_to(word, known) or (f"; known: {', '.join(known)}" if known else "")
 
 
-def close_to(word: str, known: Iterable[str]) -> str:
-    """The hint alone, for a message that names them all; "" where none is close."""
-    close = difflib.get_close_matches(word, sorted(known), n=1, cutoff=0.6)
+def close_to(word: str, known: Iterable[str], least: float = 0.6) -> str:
+    """The hint alone, for a message that names them all; "" where none is close: `least` of their letters, 0 … 1."""
+    close = difflib.get_close_matches(word, sorted(known), n=1, cutoff=least)
     return f"; did you mean '{close[0]}'?" if close else ""
 
 

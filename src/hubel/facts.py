@@ -101,11 +101,11 @@ def data_facts(
     if classes is not None:
         own = {name: session.task.deciding(e.targets) for name, e in evaluations.items()}
         counts = {n: (pixels > 0).sum(0).tolist() for n, (task, pixels) in own.items() if task.every_pixel}
-        return values.DataFacts(dataset.name, dataset.source, dataset.format, dataset.notes, classes, counts)
+        return values.DataFacts(dataset.name, dataset.source, dataset.format, dataset.remarks, classes, counts)
     labels, classes, counts = dataset.annotations.get("label"), dataset.classes, {}
     if labels is not None and classes:
         counts = {n: np.bincount(labels[i], minlength=len(classes)).tolist() for n, i in dataset.splits.items()}
-    return values.DataFacts(dataset.name, dataset.source, dataset.format, dataset.notes, classes, counts)
+    return values.DataFacts(dataset.name, dataset.source, dataset.format, dataset.remarks, classes, counts)
 
 
 def model_facts(session: Session) -> values.ModelFacts:

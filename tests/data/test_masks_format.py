@@ -213,3 +213,16 @@ def test_nothing_is_overwritten(masked, fresh):
         masks.write(found, root)
     with pytest.raises(UserError, match="no masks, only label"):
         masks.write(Dataset("x", found.images, {"label": np.zeros(1, np.int64)}, ("a",)), fresh() / "out")
+
+
+def test_settings_that_are_misspelt(masked):
+    """A finding, and a sentence before a training; names for other programs are left alone."""
+    found = masks.read(masked({"a": INDEX}, "name: streets\nignor: 2\nnames: [road, car, sky]\nauthor: me\n"))
+    (one,) = found.findings
+    assert (one.kind, one.line, one.severity) == ("unknown setting", 2, "warning") and "'ignore'" in one.reason
+    assert found.remarks[:-1] == found.notes
+    assert found.remarks[-1] == (
+        "the data has 1 fault (unknown setting 1), which hubel data shows, such as data.yaml, line 2: 'ignor' means "
+        "nothing here; did you mean 'ignore'?"
+    )
+    assert masks.read(masked({"a": INDEX}, "names: [road, car, sky]\nignore: 2\n", "other")).findings == ()

@@ -196,6 +196,13 @@ def test_names_and_counts_that_disagree(make):
     assert found.classes == ("a", "1", "a (2)")
 
 
+def test_settings_that_are_misspelt(make):
+    found = yolo.read(make(YOLO | {"data.yaml": YOLO_YAML.replace("names", "name") + "kpt_shapes: [1, 3]\nlicence: x"}))
+    assert kinds(found) == [("unknown setting", "data.yaml", line) for line in (3, 4)]
+    for one, meant in zip(found.findings, ("names", "kpt_shape"), strict=True):
+        assert one.reason.endswith(f"; did you mean '{meant}'?")
+
+
 def test_what_is_no_yolo(make, tmp_path):
     assert yolo.recognise(make({"cat/a.png": (9, 9), "dog/b.png": (9, 9)}, "folders")) is None
     assert (

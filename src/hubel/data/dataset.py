@@ -16,7 +16,7 @@ from typing import Any, Protocol, Self
 import numpy as np
 import torch
 
-from hubel.data.findings import Finding
+from hubel.data.findings import Finding, in_short
 from hubel.data.images import Images
 from hubel.data.objects import Objects
 from hubel.errors import UserError, close_to, did_you_mean
@@ -106,6 +106,11 @@ class Dataset:
 
     def __len__(self) -> int:
         return len(self.images)
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What a training says of the data before it begins: the notes, and in short what was found wrong."""
+        return (*self.notes, *filter(None, [in_short(self.findings)]))
 
     def take(self, column: str, index: np.ndarray) -> Any:
         """The annotations of the images `index` (n,): a tensor (n, …), or the Column of these images.

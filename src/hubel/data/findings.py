@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -23,3 +25,18 @@ class Finding:
         """JSON-ready; without a line where there is none."""
         told = {key: value for key, value in asdict(self).items() if key not in ("line", "image", "other")}
         return told | ({"line": self.line} if self.line else {})
+
+
+def in_short(findings: Sequence[Finding]) -> str:
+    """One sentence of those that are no mere notes, the gravest as its example; "" where there are none.
+
+    "the data has 4 faults (syntax 3, class count 1), which hubel data shows, such as labels/a.txt, line 2: …"
+    """
+    wrong = sorted((one for one in findings if one.severity != "note"), key=lambda one: one.severity != "error")
+    if not wrong:
+        return ""
+    kinds = ", ".join(f"{kind} {count:,}" for kind, count in Counter(one.kind for one in wrong).items())
+    first = wrong[0]
+    where = f"{first.file}, line {first.line}" if first.line else first.file
+    count = "1 fault" if len(wrong) == 1 else f"{len(wrong):,} faults"
+    return f"the data has {count} ({kinds}), which hubel data shows, such as {where}: {first.reason}"

@@ -20,7 +20,7 @@ from hubel.data.formats.fence import Fence, printable
 from hubel.data.formats.layout import PART_NAMES, Gathered, Pair, holds, pairs, subfolders
 from hubel.data.formats.masks_meaning import look, meaning, numbered
 from hubel.data.formats.masks_write import write
-from hubel.data.formats.parts import PARTS, gather_parts, read_lists
+from hubel.data.formats.parts import PARTS, gather_parts, name_misspelt, read_lists
 from hubel.data.formats.walk import scan
 from hubel.data.images import PackedNames
 from hubel.data.masks import LOSSLESS, Masks
@@ -53,6 +53,8 @@ def read(
     found = Gathered(Fence(home))
     folders = _pairs(home)
     settings = _settings(found, home)
+    if settings is not None:
+        name_misspelt(found, settings, ("names", "colors", "ignore"))
     if settings is not None and any(key in settings for key in PARTS):
         gather_parts(found, settings)
     else:

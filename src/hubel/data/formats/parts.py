@@ -7,17 +7,19 @@ that they start from, itself relative to data.yaml and to nothing else. Lists: t
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 
+from hubel.data.findings import Finding
 from hubel.data.formats.fence import printable
 from hubel.data.formats.layout import PART_NAMES, Gathered, refusal
 from hubel.data.yaml_file import YamlFile, read_text
-from hubel.errors import UserError
+from hubel.errors import UserError, close_to
 
 PARTS = {"train": "train", "train-dev": "train-dev", "val": "dev", "valid": "dev", "validation": "dev", "dev": "dev",
          "test": "test", "unsplit": ""}  # fmt: skip
 MAX_LIST = 2**28  # bytes of a list of images
+SPELT = 0.8  # of the letters of two names: alike enough for a slip
 
 
 def gather_parts(found: Gathered, settings: YamlFile) -> None:
@@ -34,6 +36,20 @@ def gather_parts(found: Gathered, settings: YamlFile) -> None:
             what = f"the {part} part" if part else "in no part"
             moved = f" ('{entry}' was written elsewhere)" if how == "moved" else ""
             found.notes.append(f"{key}: {count:,} images of {printable(name)}, {what}{moved}")
+
+
+def name_misspelt(found: Gathered, settings: YamlFile, known: Iterable[str]) -> None:
+    """Settings that mean nothing here, but are spelt almost like one that does and isn't given."""
+    known = (*known, *PARTS, "path")
+    missing = [key for key in known if key not in settings.values]
+    for key in settings.values:
+        hint = close_to(key, missing, SPELT) if key not in known else ""
+        if hint:
+            reason = f"'{key}' means nothing here{hint}"
+            action = "Correct the name, or leave it if it is for another program."
+            found.findings.append(
+                Finding("unknown setting", settings.path.name, reason, action, settings.lines.get(key, 0))
+            )
 
 
 def _base(found: Gathered, settings: YamlFile) -> tuple[str, str]:

@@ -19,10 +19,10 @@ from hubel.data.decode import MAX_PIXELS
 from hubel.data.findings import Finding
 from hubel.data.formats.fence import Fence, printable
 from hubel.data.formats.layout import PART_NAMES, Gathered, holds, pairs
-from hubel.data.formats.parts import PARTS, gather_parts
+from hubel.data.formats.parts import PARTS, gather_parts, name_misspelt
 from hubel.data.formats.yolo_labels import name_orphans, read_objects
 from hubel.data.formats.yolo_rows import Rows
-from hubel.data.formats.yolo_settings import CLASS_FILES, class_names
+from hubel.data.formats.yolo_settings import CLASS_FILES, SETTINGS, class_names
 from hubel.data.formats.yolo_write import write
 from hubel.data.yaml_file import YamlFile, read_yaml
 from hubel.errors import UserError
@@ -60,6 +60,8 @@ def read(
     home = path if path.is_dir() else path.parent
     found = Gathered(Fence(root or home))
     settings = _settings(path)
+    if settings is not None:
+        name_misspelt(found, settings, SETTINGS)
     if settings is not None and any(key in settings for key in PARTS):
         gather_parts(found, settings)
     else:

@@ -15,6 +15,7 @@ from hubel.data.formats.layout import Gathered
 from hubel.data.objects import Skeleton
 from hubel.data.yaml_file import NOTHING, YamlFile, read_text, whole
 
+SETTINGS = ("names", "nc", "kpt_shape", "flip_idx", "kpt_names", "skeleton")
 CLASS_FILES = ("classes.txt", "obj.names")
 MAX_CLASSES = 100_000
 
