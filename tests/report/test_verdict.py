@@ -137,6 +137,15 @@ def test_dev_flattered_by_selection():
     assert not any("flattered" in t for t in remarks(report(0.99, 0.91, 0.9)))
 
 
+def test_the_weakest_class_of_pixels_has_the_lowest_iou_not_the_lowest_recall():
+    each = (("sky", 0.9, 0.9, (0.8, 0.95)), ("sign", 0.1, 0.5, (0.4, 0.6)), ("pole", 0.6, 0.2, (0.1, 0.3)))
+    rows = [ClassRow(n, 1200, 0.9, r, 0.8, iou=u, iou_interval=i, recall_interval=(0, 1)) for n, r, u, i in each]
+    said = next(t for t in remarks(full(per_class=rows, unit="pixels")) if "Weakest" in t)
+    assert said.replace("\u202f", " ").replace("\u00a0", " ") == (
+        "Weakest class: “pole”, IoU 20.0 %, interval 10.0–30.0 %; 60.0 % of its 1,200 pixels found."
+    )
+
+
 def test_weakest_class_calibration_and_looks():
     rows = [ClassRow(n, 20, 0.9, r, 0.8) for n, r in (("cat", 0.9), ("dog", 0.55), ("owl", 0.7))]
     text = " ".join(remarks(full(per_class=rows, test_looks=3)))

@@ -219,11 +219,12 @@ def _weakest(data: ReportData) -> str | None:
     rows = [row for row in data.per_class or () if row.n > 0 and not math.isnan(finite(row.recall))]
     if len(rows) < 3:
         return None
-    row = min(rows, key=lambda r: r.recall)
-    bounds = interval_text("recall", row.recall_interval)
+    row = min(rows, key=lambda r: r.recall if r.iou is None else r.iou)
+    found = f"{percent(row.recall)} of its {row.n:,} {data.unit} found"
+    bounds = interval_text("recall", row.recall_interval if row.iou is None else row.iou_interval)
     bounds = f", interval {bounds}" if bounds else ""
-    name, many = shorten(row.name, 60), f"{row.n:,} {data.unit}"
-    return f"Weakest class: “{name}”, {percent(row.recall)} of its {many} found{bounds}."
+    told = f"{found}{bounds}" if row.iou is None else f"IoU {percent(row.iou)}{bounds}; {found}"
+    return f"Weakest class: “{shorten(row.name, 60)}”, {told}."
 
 
 def _confidence(data: ReportData) -> str | None:
