@@ -26,11 +26,14 @@ TOGETHER = 8  # images of maps that are predicted at once
 
 
 def wrong(session: Session, found: Evaluation) -> np.ndarray:
-    """(n,) bool: is the example's prediction not right? Where nothing says so: not, in words, its truth."""
+    """(n,) bool: is the example's prediction not right? Where nothing says so: not, in words, its truth; of maps, of
+    which words tell little: has it any error."""
     task: Any = session.task
     right = task.right(found.predictions, found.targets) if hasattr(task, "right") else None
     if right is not None:
         return ~right.cpu().numpy()
+    if task.dense and found.scores is not None:
+        return (found.scores > 0).cpu().numpy()
     rows = range(len(found.index))
     return np.array([task.describe(found.predictions, r)["prediction"] != task.truth(found.targets, r) for r in rows])
 
