@@ -65,3 +65,16 @@ def test_masks_are_measured_by_the_pixels_of_their_classes(net, tmp_path):
     sides = [0.5 * float(n) ** 0.5 for row in pixels for n in row if n]
     assert found.settings()["receptive_field"]["what"] == "classes in masks"
     np.testing.assert_allclose(np.sort(found.extents.sides), np.sort(sides), rtol=1e-6)
+
+
+def test_the_size_is_that_of_a_training(net, tmp_path):
+    """Masks keep their proportions; where nothing is trained on several objects yet, it is what the network wants."""
+    assert converting.convert_data("shapes:count=5,size=40x60", tmp_path / "masks", "masks") is not None
+    for size, shown in ((None, [40, 60]), (32, [32, 48])):
+        found = inspecting.inspect_data(tmp_path / "masks", model=net, size=size)
+        told = found.settings()["receptive_field"]
+        pixels = found.inspection.seen.pixels[:, :-1]
+        sides = [(n * shown[0] * shown[1] / 2400) ** 0.5 for row in pixels for n in row if n]
+        assert told["input"] == shown and told["median"] == pytest.approx(np.median(sides))
+    several = inspecting.inspect_data("shapes:count=5,size=40x60,kind=detection", model="resnet18")
+    assert several.settings()["receptive_field"]["input"] == [224, 224]

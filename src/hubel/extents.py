@@ -9,16 +9,20 @@ the stride is less than one cell.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from hubel.data.dataset import Dataset
 from hubel.data.inspect import Inspection
 from hubel.data.preprocess import Preprocess
 from hubel.errors import UserError
-from hubel.information import Described, describe
+from hubel.information import Described, describe, is_run
 from hubel.models.base import Network
+from hubel.options import unflatten
+from hubel.preparation import placed
+from hubel.settle import asking, facts_of, settle
 
 
 @dataclass(frozen=True)
@@ -45,15 +49,32 @@ def _share(which: np.ndarray) -> float:
     return float(which.mean()) if len(which) else 0.0
 
 
-def seen_by(model: str, channels: int, size: int | None = None) -> Described:
-    """A network by name, as file.py:Net or of a run, on images of `size` pixels (by default what it wants).
+def seen_by(model: str, dataset: Dataset, size: int | None = None) -> Described:
+    """A network by name, as file.py:Net or of a run, on images as a training of it on this data would show them, with
+    `--size size`; where nothing can be trained on it yet, on squares of `size` (by default what the network wants).
 
     Raises UserError where it keeps no places.
     """
-    found = describe(model, input=None if size is None else (channels, size, size))
+    shown = None if is_run(model) else _in_training(model, dataset, size)
+    square = None if size is None else (dataset.images.channels, size, size)
+    found = describe(model, input=square if shown is None else (shown.channels, *shown.size))
     if isinstance(found.network, Network) and not found.network.strides:
         raise UserError(f"The network '{model}' has no maps: it sees all of an image at once, whatever lies in it.")
-    return found
+    return found if shown is None else replace(found, preprocess=shown)
+
+
+def _in_training(model: str, dataset: Dataset, size: int | None) -> Preprocess | None:
+    """How images come to the network by default; None where no task fits, or objects are cut out of their images."""
+    facts = facts_of(dataset)
+    if facts.joints:
+        return None
+    asked = {"model": model} | ({} if size is None else {"size": size})
+    try:
+        settings = settle([("python", asked)], facts, None, dataset.name)
+    except UserError:
+        return None
+    chosen = unflatten({key: setting.value for key, setting in settings.items()})
+    return placed(dataset, chosen, None, asking(facts, chosen.task).dense)
 
 
 def against(found: Inspection, network: Described) -> Extents:

@@ -84,7 +84,7 @@ def describe(name: Any, *, classes: int | None = None, input: Size | None = None
 
     Raises UserError for an unknown name, and where it can't take such an input.
     """
-    if isinstance(name, str) and _is_run(name):
+    if isinstance(name, str) and is_run(name):
         return _of_run(name, classes, input, options)
     if isinstance(name, nn.Module):
         network, title, wanted = name, type(name).__name__, None
@@ -117,7 +117,8 @@ def write_page(found: Sequence[Described], path: str | Path, photo: str | Path |
 # One network -----------------------------------------------------------------------------------------------------
 
 
-def _is_run(word: str) -> bool:
+def is_run(word: str) -> bool:
+    """Whether a word names the folder of a run, not a network."""
     if word in names.MODELS or ".py:" in word or word.startswith("timm:"):
         return False
     return "/" in word or (Path(word) / "config.json").exists()

@@ -105,14 +105,14 @@ def inspect_data(
     """Look at everything in `source` before a training; nothing is written until `write`.
 
     `source` is a built-in name, a path or a Dataset; `augment` the policy whose effect the page shows. With `model`,
-    boxes and masks are compared with its receptive fields on images of `size` pixels (what it wants). Raises
+    boxes and masks are compared with its receptive fields on images as a training with this `size` shows them. Raises
     UserError where nothing sensible can be read; single bad files and entries become findings.
     """
     if augment not in POLICIES:
         raise UserError(f"augment is one of {', '.join(POLICIES)}; got '{augment}'{close_to(augment, POLICIES)}")
     progress = Progress(progress or "auto") if progress is None or isinstance(progress, str) else progress
     dataset = load_dataset(source, download=download)
-    network = None if model is None else seen_by(model, dataset.images.channels, size)
+    network = None if model is None else seen_by(model, dataset, size)
     with counting(progress, len(dataset)) as tick:
         found = inspect(dataset, workers=workers or cores(), tick=tick, cache=cache_folder() / "looked")
     return DataReport(found, augment, None if network is None else against(found, network))

@@ -35,14 +35,19 @@ def make_preprocess(
     """
     if weights is not None:
         return _as_trained(dataset, chosen, weights, dense)
-    size: Any = chosen.size if chosen.size is not None or model is not None else wanted_size(chosen.model)
-    size = proportioned(dataset, chosen.size) if dense else size
-    plain = Preprocess.choose(dataset, size=size, policy=chosen.resize)
+    plain = placed(dataset, chosen, model, dense)
     train = dataset.splits["train"]
     if chosen.normalize != "channel":
         return replace(plain, whitening=whiten.fit(dataset, train, plain, chosen.normalize, chosen.whiten_epsilon))
     mean, deviation = statistics.channel_statistics(dataset, train, plain)
     return plain.with_statistics(mean, deviation)
+
+
+def placed(dataset: Dataset, chosen: Recipe, model: Any = None, dense: bool = False) -> Preprocess:
+    """The size alone, and how images come to it: nothing is measured."""
+    size: Any = chosen.size if chosen.size is not None or model is not None else wanted_size(chosen.model)
+    size = proportioned(dataset, chosen.size) if dense else size
+    return Preprocess.choose(dataset, size=size, policy=chosen.resize)
 
 
 def proportioned(dataset: Dataset, side: int | None) -> tuple[int, int] | None:

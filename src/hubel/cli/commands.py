@@ -95,7 +95,7 @@ VERBS: dict[str, Verb] = {
          "augment": ("POLICY", "show its effect: none, light, standard, strong, randaugment, trivialaugment "
                                "(default: standard)"),
          "model": ("MODEL", "compare boxes and masks with what this network can see"),
-         "size": ("N", "model: the side of its input (default: what it wants)"),
+         "size": ("N", "model: --size of a training (default: as it would choose)"),
          "pack": ("DIR", "instead: write the images once, resized, for fast training"),
          "side": ("N", "pack: shorter side in pixels, or `own` (default: 256)"),
          "quality": ("N", "pack: as JPEG of this quality, 1 to 100 (default: plain pixels)"),
