@@ -56,6 +56,8 @@ def test_what_can_not_be_compared(net):
         inspecting.inspect_data("digits", model="lenet5")
     with pytest.raises(UserError, match="sees all of an image at once"):
         inspecting.inspect_data("shapes:count=4,size=32", model="mlp")
+    with pytest.raises(UserError, match="from 1 on; got 0"):
+        inspecting.inspect_data("shapes:count=4,size=32", model="resnet8", size=0)
 
 
 def test_masks_are_measured_by_the_pixels_of_their_classes(net, tmp_path):
@@ -78,3 +80,12 @@ def test_the_size_is_that_of_a_training(net, tmp_path):
         assert told["input"] == shown and told["median"] == pytest.approx(np.median(sides))
     several = inspecting.inspect_data("shapes:count=5,size=40x60,kind=detection", model="resnet18")
     assert several.settings()["receptive_field"]["input"] == [224, 224]
+
+
+def test_images_that_can_not_be_read_are_no_obstacle(net, tmp_path):
+    """The look goes on, and its findings name them."""
+    assert converting.convert_data("shapes:count=3,size=16", tmp_path / "masks", "masks") is not None
+    for image in (tmp_path / "masks").rglob("images/**/*.png"):
+        image.write_bytes(b"junk")
+    found = inspecting.inspect_data(tmp_path / "masks", model=net)
+    assert found.inspection.kinds["no image"] == 3 and found.extents.input == (32, 32) and not len(found.extents.sides)

@@ -63,7 +63,7 @@ def announce(session: Session, loop: Loop, folder: RunFolder, progress: Any) -> 
     found = estimate(session, loop)
     if not distributed.is_main():
         return
-    for note in (*session.dataset.remarks, *session.task.notes(session.dataset)):
+    for note in (*session.dataset.remarks(), *session.task.notes(session.dataset)):
         progress.say(note)
     bad = session.dataset.quarantine
     if bad:

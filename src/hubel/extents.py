@@ -21,7 +21,7 @@ from hubel.errors import UserError
 from hubel.information import Described, describe, is_run
 from hubel.models.base import Network
 from hubel.options import unflatten
-from hubel.preparation import placed
+from hubel.preparation import without_statistics
 from hubel.settle import asking, facts_of, settle
 
 
@@ -53,8 +53,10 @@ def seen_by(model: str, dataset: Dataset, size: int | None = None) -> Described:
     """A network by name, as file.py:Net or of a run, on images as a training of it on this data would show them, with
     `--size size`; where nothing can be trained on it yet, on squares of `size` (by default what the network wants).
 
-    Raises UserError where it keeps no places.
+    Raises UserError where it keeps no places, and for a size below 1.
     """
+    if size is not None and size < 1:
+        raise UserError(f"size is a number of pixels, from 1 on; got {size}.")
     shown = None if is_run(model) else _in_training(model, dataset, size)
     square = None if size is None else (dataset.images.channels, size, size)
     found = describe(model, input=square if shown is None else (shown.channels, *shown.size))
@@ -65,6 +67,8 @@ def seen_by(model: str, dataset: Dataset, size: int | None = None) -> Described:
 
 def _in_training(model: str, dataset: Dataset, size: int | None) -> Preprocess | None:
     """How images come to the network by default; None where no task fits, or objects are cut out of their images."""
+    if not len(dataset.images.sizes(1)):  # none can be read: what is said of them says so
+        return None
     facts = facts_of(dataset)
     if facts.joints:
         return None
@@ -74,7 +78,7 @@ def _in_training(model: str, dataset: Dataset, size: int | None) -> Preprocess |
     except UserError:
         return None
     chosen = unflatten({key: setting.value for key, setting in settings.items()})
-    return placed(dataset, chosen, None, asking(facts, chosen.task).dense)
+    return without_statistics(dataset, chosen, None, asking(facts, chosen.task).dense)
 
 
 def against(found: Inspection, network: Described) -> Extents:

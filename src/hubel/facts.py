@@ -98,14 +98,15 @@ def data_facts(
 ) -> values.DataFacts:
     """`counts` are images of each class; where a pixel has one of `classes`, those that show it."""
     dataset = session.dataset
+    remarks = dataset.remarks(example=False)  # a page that is handed on names no file
     if classes is not None:
         own = {name: session.task.deciding(e.targets) for name, e in evaluations.items()}
         counts = {n: (pixels > 0).sum(0).tolist() for n, (task, pixels) in own.items() if task.every_pixel}
-        return values.DataFacts(dataset.name, dataset.source, dataset.format, dataset.remarks, classes, counts)
+        return values.DataFacts(dataset.name, dataset.source, dataset.format, remarks, classes, counts)
     labels, classes, counts = dataset.annotations.get("label"), dataset.classes, {}
     if labels is not None and classes:
         counts = {n: np.bincount(labels[i], minlength=len(classes)).tolist() for n, i in dataset.splits.items()}
-    return values.DataFacts(dataset.name, dataset.source, dataset.format, dataset.remarks, classes, counts)
+    return values.DataFacts(dataset.name, dataset.source, dataset.format, remarks, classes, counts)
 
 
 def model_facts(session: Session) -> values.ModelFacts:

@@ -35,7 +35,7 @@ def make_preprocess(
     """
     if weights is not None:
         return _as_trained(dataset, chosen, weights, dense)
-    plain = placed(dataset, chosen, model, dense)
+    plain = without_statistics(dataset, chosen, model, dense)
     train = dataset.splits["train"]
     if chosen.normalize != "channel":
         return replace(plain, whitening=whiten.fit(dataset, train, plain, chosen.normalize, chosen.whiten_epsilon))
@@ -43,7 +43,7 @@ def make_preprocess(
     return plain.with_statistics(mean, deviation)
 
 
-def placed(dataset: Dataset, chosen: Recipe, model: Any = None, dense: bool = False) -> Preprocess:
+def without_statistics(dataset: Dataset, chosen: Recipe, model: Any = None, dense: bool = False) -> Preprocess:
     """The size alone, and how images come to it: nothing is measured."""
     size: Any = chosen.size if chosen.size is not None or model is not None else wanted_size(chosen.model)
     size = proportioned(dataset, chosen.size) if dense else size

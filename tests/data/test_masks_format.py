@@ -220,8 +220,8 @@ def test_settings_that_are_misspelt(masked):
     found = masks.read(masked({"a": INDEX}, "name: streets\nignor: 2\nnames: [road, car, sky]\nauthor: me\n"))
     (one,) = found.findings
     assert (one.kind, one.line, one.severity) == ("unknown setting", 2, "warning") and "'ignore'" in one.reason
-    assert found.remarks[:-1] == found.notes
-    assert found.remarks[-1] == (
+    assert found.remarks()[:-1] == found.notes
+    assert found.remarks()[-1] == (
         "the data has 1 fault (unknown setting 1), which hubel data shows, such as data.yaml, line 2: 'ignor' means "
         "nothing here; did you mean 'ignore'?"
     )

@@ -32,7 +32,7 @@ def data(command: Command) -> Outcome:
     augment = flags.get("augment", inspecting.POLICY)
     if "size" in flags and "model" not in flags:
         raise UserError("'--size' goes with --model MODEL.")
-    options |= {"model": flags.get("model"), "size": command.whole("size")}
+    options |= {"model": flags.get("model"), "size": command.whole("size", least=1)}
     found = inspecting.look(command.words[0], flags.get("out"), augment=augment, **options).settings()
     return 0, found, lambda: show_data(found)
 

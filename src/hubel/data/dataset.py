@@ -107,10 +107,9 @@ class Dataset:
     def __len__(self) -> int:
         return len(self.images)
 
-    @property
-    def remarks(self) -> tuple[str, ...]:
+    def remarks(self, example: bool = True) -> tuple[str, ...]:
         """What a training says of the data before it begins: the notes, and in short what was found wrong."""
-        return (*self.notes, *filter(None, [in_short(self.findings)]))
+        return (*self.notes, *filter(None, [in_short(self.findings, example)]))
 
     def take(self, column: str, index: np.ndarray) -> Any:
         """The annotations of the images `index` (n,): a tensor (n, …), or the Column of these images.

@@ -27,8 +27,8 @@ class Finding:
         return told | ({"line": self.line} if self.line else {})
 
 
-def in_short(findings: Sequence[Finding]) -> str:
-    """One sentence of those that are no mere notes, the gravest as its example; "" where there are none.
+def in_short(findings: Sequence[Finding], example: bool = True) -> str:
+    """One sentence of those that are no mere notes, the gravest as its example, if wanted; "" where there are none.
 
     "the data has 4 faults (syntax 3, class count 1), which hubel data shows, such as labels/a.txt, line 2: …"
     """
@@ -36,7 +36,7 @@ def in_short(findings: Sequence[Finding]) -> str:
     if not wrong:
         return ""
     kinds = ", ".join(f"{kind} {count:,}" for kind, count in Counter(one.kind for one in wrong).items())
-    first = wrong[0]
-    where = f"{first.file}, line {first.line}" if first.line else first.file
     count = "1 fault" if len(wrong) == 1 else f"{len(wrong):,} faults"
-    return f"the data has {count} ({kinds}), which hubel data shows, such as {where}: {first.reason}"
+    told, first = f"the data has {count} ({kinds}), which hubel data shows", wrong[0]
+    where = f"{first.file}, line {first.line}" if first.line else first.file
+    return f"{told}, such as {where}: {first.reason}" if example else told

@@ -45,7 +45,7 @@ def name_misspelt(found: Gathered, settings: YamlFile, known: Iterable[str]) -> 
     for key in settings.values:
         hint = close_to(key, missing, SPELT) if key not in known else ""
         if hint:
-            reason = f"'{key}' means nothing here{hint}"
+            reason = f"'{printable(key)}' means nothing here{hint}"
             action = "Correct the name, or leave it if it is for another program."
             found.findings.append(
                 Finding("unknown setting", settings.path.name, reason, action, settings.lines.get(key, 0))
