@@ -89,3 +89,4 @@ def test_images_that_can_not_be_read_are_no_obstacle(net, tmp_path):
         image.write_bytes(b"junk")
     found = inspecting.inspect_data(tmp_path / "masks", model=net)
     assert found.inspection.kinds["no image"] == 3 and found.extents.input == (32, 32) and not len(found.extents.sides)
+    assert "there are no classes in masks" in found.settings()["receptive_field"]["sentence"]

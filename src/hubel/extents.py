@@ -128,8 +128,10 @@ def _scale(chosen: Preprocess, height: int, width: int) -> float:
 def _sentence(found: dict[str, Any]) -> str:
     """In words: what the last map sees, and which map's stride most things are smaller than."""
     (height, width), last = found["input"], found["maps"][-1]
+    if not found["count"]:
+        return f"{found['model']} at {height}×{width}: there are no {found['what']} to compare it with."
     told = (
-        f"{found['model']} at {height}×{width}: {found['what']} have a median side of {found['median'] or 0:.0f} "
+        f"{found['model']} at {height}×{width}: {found['what']} have a median side of {found['median']:.0f} "
         f"pixels there; a cell of its last map sees {last['field']:.0f} pixels, and {last['whole']:.0%} are not larger"
     )
     if last["below_stride"] < 0.005:
