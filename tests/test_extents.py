@@ -85,7 +85,10 @@ def test_the_size_is_that_of_a_training(net, tmp_path):
 def test_images_that_can_not_be_read_are_no_obstacle(net, tmp_path):
     """The look goes on, and its findings name them."""
     assert converting.convert_data("shapes:count=3,size=16", tmp_path / "masks", "masks") is not None
-    for image in (tmp_path / "masks").rglob("images/**/*.png"):
+    first, *others = sorted((tmp_path / "masks").rglob("images/**/*.png"))
+    first.write_bytes(b"junk")
+    assert inspecting.inspect_data(tmp_path / "masks", model=net).extents.input == (16, 16)  # that of the others
+    for image in others:
         image.write_bytes(b"junk")
     found = inspecting.inspect_data(tmp_path / "masks", model=net)
     assert found.inspection.kinds["no image"] == 3 and found.extents.input == (32, 32) and not len(found.extents.sides)

@@ -67,7 +67,7 @@ def seen_by(model: str, dataset: Dataset, size: int | None = None) -> Described:
 
 def _in_training(model: str, dataset: Dataset, size: int | None) -> Preprocess | None:
     """How images come to the network by default; None where no task fits, or objects are cut out of their images."""
-    if not len(dataset.images.sizes(1)):  # none can be read: what is said of them says so
+    if not len(dataset.images.sizes(200)):  # none can be read: what is said of them says so
         return None
     facts = facts_of(dataset)
     if facts.joints:
